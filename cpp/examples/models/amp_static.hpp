@@ -223,10 +223,34 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 };
 }  // namespace weights
 
+#undef REKUR_ABS
+#undef REKUR_ARM_SMLAD
+#undef REKUR_ARM_SXTB16
+#undef REKUR_BIT_CAST
+#undef REKUR_CONVERT_VECTOR
+#undef REKUR_COPY
+#undef REKUR_COS
+#undef REKUR_EXP
+#undef REKUR_EXPECT
+#undef REKUR_FLOAT_MAX
+#undef REKUR_FLOAT_MIN
+#undef REKUR_INFINITY
 #undef REKUR_INLINE
 #undef REKUR_INLINED
+#undef REKUR_LOG
+#undef REKUR_LOGF
+#undef REKUR_NAN
+#undef REKUR_NOINLINE
+#undef REKUR_PREFETCH
+#undef REKUR_SHUFFLE
+#undef REKUR_SIN
+#undef REKUR_SQRT
 #undef REKUR_UNROLL
 #undef REKUR_UNROLL_FOUR
+#undef REKUR_VECTOR
+#undef REKUR_VECTOR_AT
+#undef REKUR_VECTOR_CASTS_BEGIN
+#undef REKUR_VECTOR_CASTS_END
 #undef REKUR_STATIC_ISA
 #undef REKUR_STATIC_BYTES
 #undef REKUR_STATIC_DOT
@@ -310,14 +334,63 @@ struct Activation {
   float beta = 0.0f;
 };
 }
-#define REKUR_INLINE inline __attribute__((always_inline))
+#if defined(__GNUC__) || defined(__clang__)
+#define REKUR_NOINLINE __attribute__((noinline))
 #define REKUR_INLINED __attribute__((always_inline))
+#define REKUR_INLINE inline REKUR_INLINED
+#define REKUR_VECTOR(bytes) __attribute__((vector_size(bytes)))
+#define REKUR_VECTOR_AT(bytes, alignment) __attribute__((vector_size(bytes), aligned(alignment), may_alias))
+#define REKUR_SHUFFLE(...) __builtin_shufflevector(__VA_ARGS__)
+#define REKUR_CONVERT_VECTOR(vector, type) __builtin_convertvector(vector, type)
+#define REKUR_COPY(to, from, bytes) __builtin_memcpy(to, from, bytes)
+#define REKUR_PREFETCH(...) __builtin_prefetch(__VA_ARGS__)
+#define REKUR_EXPECT(condition, value) __builtin_expect(condition, value)
+#define REKUR_INFINITY __builtin_inff()
+#define REKUR_NAN __builtin_nanf("")
+#define REKUR_ABS(x) __builtin_fabsf(x)
+#define REKUR_SQRT(x) __builtin_sqrtf(x)
+#define REKUR_COS(x) __builtin_cos(x)
+#define REKUR_SIN(x) __builtin_sin(x)
+#define REKUR_EXP(x) __builtin_exp(x)
+#define REKUR_LOG(x) __builtin_log(x)
+#define REKUR_LOGF(x) __builtin_logf(x)
+#if defined(__ARM_FEATURE_DSP)
+#define REKUR_ARM_SMLAD(a, b, sum) __builtin_arm_smlad(a, b, sum)
+#define REKUR_ARM_SXTB16(x) __builtin_arm_sxtb16(x)
+#endif
+#define REKUR_VECTOR_CASTS_BEGIN _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wold-style-cast\"")
+#define REKUR_VECTOR_CASTS_END _Pragma("GCC diagnostic pop")
+#else
+#define REKUR_NOINLINE
+#define REKUR_INLINED
+#define REKUR_INLINE inline
+#define REKUR_COPY(to, from, bytes) memcpy(to, from, bytes)
+#define REKUR_PREFETCH(...) (static_cast<void>(0))
+#define REKUR_EXPECT(condition, value) (condition)
+#define REKUR_INFINITY INFINITY
+#define REKUR_NAN NAN
+#define REKUR_ABS(x) fabsf(x)
+#define REKUR_SQRT(x) sqrtf(x)
+#define REKUR_COS(x) cos(x)
+#define REKUR_SIN(x) sin(x)
+#define REKUR_EXP(x) exp(x)
+#define REKUR_LOG(x) log(x)
+#define REKUR_LOGF(x) logf(x)
+#endif
+#define REKUR_FLOAT_MAX 3.40282347e+38f
+#define REKUR_FLOAT_MIN 1.17549435e-38f
+#define REKUR_BIT_CAST(type, x) __builtin_bit_cast(type, x)
 #if defined(__clang__)
 #define REKUR_UNROLL _Pragma("clang loop unroll(full)")
 #define REKUR_UNROLL_FOUR _Pragma("clang loop unroll_count(4)")
-#else
+#elif defined(__GNUC__)
 #define REKUR_UNROLL _Pragma("GCC unroll 32")
 #define REKUR_UNROLL_FOUR _Pragma("GCC unroll 4")
+#else
+#define REKUR_UNROLL
+#define REKUR_UNROLL_FOUR
+#endif
+#if defined(_M_X64) || defined(_M_ARM64)
 #endif
 namespace rekur::detail {
 #if defined(__SSE2__)
@@ -347,6 +420,16 @@ inline FloatMode float_mode() noexcept {
   return mode;
 }
 inline void set_float_mode(FloatMode mode) noexcept { asm volatile("vmsr fpscr, %0" : : "r"(mode) : "memory"); }
+#elif defined(_M_X64)
+using FloatMode = uint32_t;
+inline constexpr FloatMode kFlushBits = 0x8040;
+inline FloatMode float_mode() noexcept { return _mm_getcsr(); }
+inline void set_float_mode(FloatMode mode) noexcept { _mm_setcsr(mode); }
+#elif defined(_M_ARM64)
+using FloatMode = uint64_t;
+inline constexpr FloatMode kFlushBits = FloatMode{1} << 24;
+inline FloatMode float_mode() noexcept { return static_cast<FloatMode>(_ReadStatusReg(ARM64_FPCR)); }
+inline void set_float_mode(FloatMode mode) noexcept { _WriteStatusReg(ARM64_FPCR, static_cast<__int64>(mode)); }
 #else
 using FloatMode = uint32_t;
 inline constexpr FloatMode kFlushBits = 0;
@@ -381,6 +464,9 @@ class FlushDenormalsBriefly {
 #if defined(__SSE2__)
 #elif defined(__ARM_NEON)
 #endif
+#if !defined(REKUR_VECTOR)
+#error "rekur: the engine and static.hpp compute with vectors that g++, clang and clang-cl have"
+#endif
 namespace rekur {
 using Index = int64_t;
 namespace REKUR_SIMD_NAMESPACE {
@@ -391,15 +477,15 @@ inline constexpr int kRegisters = 32;
 #else
 inline constexpr int kRegisters = 16;
 #endif
-typedef float Vec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef int32_t IVec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef uint32_t UVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef float Vec REKUR_VECTOR(REKUR_VEC_BYTES);
+typedef int32_t IVec REKUR_VECTOR(REKUR_VEC_BYTES);
+typedef uint32_t UVec REKUR_VECTOR(REKUR_VEC_BYTES);
 REKUR_INLINE Vec load(const float* p) {
   Vec v;
-  __builtin_memcpy(&v, p, sizeof v);
+  REKUR_COPY(&v, p, sizeof v);
   return v;
 }
-REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+REKUR_INLINE void store(float* p, Vec v) { REKUR_COPY(p, &v, sizeof v); }
 REKUR_INLINE Vec set1(float s) { return s - Vec{}; }
 REKUR_INLINE Vec zero() { return Vec{}; }
 REKUR_INLINE IVec set1i(int32_t s) { return s - IVec{}; }
@@ -458,7 +544,7 @@ REKUR_INLINE Vec sqrt(Vec v) {
 #elif defined(__SSE2__)
   return (Vec)_mm_sqrt_ps((__m128)v);
 #else
-  for (int i = 0; i < kWidth; ++i) v[i] = __builtin_sqrtf(v[i]);
+  for (int i = 0; i < kWidth; ++i) v[i] = REKUR_SQRT(v[i]);
   return v;
 #endif
 }
@@ -500,27 +586,26 @@ REKUR_INLINE Vec first_lanes(Vec v, Index n) {
 REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
 REKUR_INLINE float horizontal_sum(Vec v) {
   float s[kWidth];
-  __builtin_memcpy(s, &v, sizeof v);
+  REKUR_COPY(s, &v, sizeof v);
   for (int half = kWidth / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) s[i] += s[i + half];
   return s[0];
 }
 inline constexpr int kSixteen = 16 / kWidth;
 REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
-  typedef float Four __attribute__((vector_size(16)));
+  typedef float Four REKUR_VECTOR(16);
 #if REKUR_VEC_BYTES == 64
-  typedef float Eight __attribute__((vector_size(32)));
-  const Eight eight = __builtin_shufflevector(s[0], s[0], 0, 1, 2, 3, 4, 5, 6, 7) +
-                      __builtin_shufflevector(s[0], s[0], 8, 9, 10, 11, 12, 13, 14, 15);
+  typedef float Eight REKUR_VECTOR(32);
+  const Eight eight = REKUR_SHUFFLE(s[0], s[0], 0, 1, 2, 3, 4, 5, 6, 7) + REKUR_SHUFFLE(s[0], s[0], 8, 9, 10, 11, 12, 13, 14, 15);
 #elif REKUR_VEC_BYTES == 32
   const Vec eight = s[0] + s[1];
 #endif
 #if REKUR_VEC_BYTES >= 32
-  const Four four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+  const Four four = REKUR_SHUFFLE(eight, eight, 0, 1, 2, 3) + REKUR_SHUFFLE(eight, eight, 4, 5, 6, 7);
 #else
   const Four four = (s[0] + s[2]) + (s[1] + s[3]);
 #endif
-  const Four two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  const Four two = four + REKUR_SHUFFLE(four, four, 2, 3, 0, 1);
   return two[0] + two[1];
 }
 REKUR_INLINE float dot_by_sixteens(Index K, const float* a, const float* w, const float* bias) {
@@ -628,7 +713,7 @@ REKUR_INLINE Vec activation(Activation f, Vec x) {
   } else if constexpr (K == ActivationKind::elu) {
     return select(x > zero(), x, set1(f.alpha) * expm1_nonpositive(at_most(x, zero())));
   } else if constexpr (K == ActivationKind::softsign) {
-    const Vec a = at_most(abs(x), set1(__FLT_MAX__));
+    const Vec a = at_most(abs(x), set1(REKUR_FLOAT_MAX));
     return copysign(a / (one + a), x);
   } else if constexpr (K == ActivationKind::hard_sigmoid) {
     return at_most(at_least(fma(x, set1(f.alpha), set1(f.beta)), zero()), one);
@@ -711,17 +796,17 @@ REKUR_INLINE auto with_kind(ActivationKind kind, const Body& body) {
 }
 using VectorFunction = Vec (*)(Vec v, float alpha, float beta);
 template <ActivationKind K>
-__attribute__((noinline)) Vec activation_function(Vec x, float alpha, float beta) {
+REKUR_NOINLINE Vec activation_function(Vec x, float alpha, float beta) {
   return activation<K>({K, alpha, beta}, x);
 }
 template <ActivationKind K>
-__attribute__((noinline)) Vec slope_function(Vec y, float alpha, float beta) {
+REKUR_NOINLINE Vec slope_function(Vec y, float alpha, float beta) {
   return activation_slope<K>({K, alpha, beta}, y);
 }
-__attribute__((noinline)) inline VectorFunction function_of(ActivationKind kind) {
+REKUR_NOINLINE inline VectorFunction function_of(ActivationKind kind) {
   return with_kind(kind, [](auto k) -> VectorFunction { return activation_function<k.kind>; });
 }
-__attribute__((noinline)) inline VectorFunction slope_of(ActivationKind kind) {
+REKUR_NOINLINE inline VectorFunction slope_of(ActivationKind kind) {
   return with_kind(kind, [](auto k) -> VectorFunction { return slope_function<k.kind>; });
 }
 }
@@ -843,8 +928,8 @@ REKUR_INLINE void activate(float alpha, float beta, const float* x, float* y) {
 }
 template <int N>
 REKUR_INLINE void softmax(const float* x, float* y) {
-  Vec best = set1(-__builtin_inff());
-  for (int i = 0; i < N; i += kWidth) best = at_least(best, within<N>(load(x + i), i, -__builtin_inff()));
+  Vec best = set1(-REKUR_INFINITY);
+  for (int i = 0; i < N; i += kWidth) best = at_least(best, within<N>(load(x + i), i, -REKUR_INFINITY));
   float largest = best[0];
   for (int lane = 1; lane < kWidth; ++lane) largest = best[lane] > largest ? best[lane] : largest;
   Vec total = zero();
@@ -890,7 +975,7 @@ REKUR_INLINE void prelu(const float* x, const float* alpha, float* y) {
 template <int Rows, int N, class W>
 REKUR_INLINE void embedding(const int32_t* id, const W* table, float* y) {
   const bool known = *id >= 0 && *id < Rows;
-  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + *id * N + i) : set1(__builtin_nanf("")));
+  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + *id * N + i) : set1(REKUR_NAN));
 }
 template <int N>
 REKUR_INLINE float masking(float value, const float* x, float* y) {
@@ -953,7 +1038,7 @@ class Model {
   }
 
  private:
-  __attribute__((noinline)) void run(const float* input_signal, float* output_output) noexcept {
+  REKUR_NOINLINE void run(const float* input_signal, float* output_output) noexcept {
     alignas(64) float y7[16];
     alignas(64) float y8[16];
     alignas(64) float x1[16] = {};
@@ -1037,10 +1122,34 @@ using rekur::REKUR_SIMD_NAMESPACE::Model;
 #else
 #pragma GCC pop_options
 #endif
+#undef REKUR_ABS
+#undef REKUR_ARM_SMLAD
+#undef REKUR_ARM_SXTB16
+#undef REKUR_BIT_CAST
+#undef REKUR_CONVERT_VECTOR
+#undef REKUR_COPY
+#undef REKUR_COS
+#undef REKUR_EXP
+#undef REKUR_EXPECT
+#undef REKUR_FLOAT_MAX
+#undef REKUR_FLOAT_MIN
+#undef REKUR_INFINITY
 #undef REKUR_INLINE
 #undef REKUR_INLINED
+#undef REKUR_LOG
+#undef REKUR_LOGF
+#undef REKUR_NAN
+#undef REKUR_NOINLINE
+#undef REKUR_PREFETCH
+#undef REKUR_SHUFFLE
+#undef REKUR_SIN
+#undef REKUR_SQRT
 #undef REKUR_UNROLL
 #undef REKUR_UNROLL_FOUR
+#undef REKUR_VECTOR
+#undef REKUR_VECTOR_AT
+#undef REKUR_VECTOR_CASTS_BEGIN
+#undef REKUR_VECTOR_CASTS_END
 #undef REKUR_STATIC_ISA
 #undef REKUR_STATIC_BYTES
 #undef REKUR_STATIC_DOT

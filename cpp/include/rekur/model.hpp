@@ -217,10 +217,10 @@ class REKUR_API Model {
   friend class Stream;
   friend class Trainer;
 #if REKUR_THROWS
-  __attribute__((visibility("hidden"))) static Model from(safetensors::File file, const std::string& source, Extras& extras);
+  REKUR_HIDDEN static Model from(safetensors::File file, const std::string& source, Extras& extras);
 #endif
   // Throws Error where the model was moved from.
-  __attribute__((visibility("hidden"))) graph::Graph& graph() const;
+  REKUR_HIDDEN graph::Graph& graph() const;
 
   std::shared_ptr<graph::Graph> graph_;  // a Trainer has it, too
 };

@@ -132,29 +132,30 @@ REKUR_API rekur_code rekur_stream_output(const rekur_stream* stream, size_t inde
 
 /* One step of a stream with one input, of floats, and one output: x [batch, F] in, y [batch, F] out. They must not overlap. For
  * a callback in real time: allocates nothing, takes no lock, makes no system call. */
-REKUR_API rekur_code rekur_stream_step(rekur_stream* stream, const float* x, float* y) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_stream_step(rekur_stream* stream, const float* x, float* y) REKUR_NOEXCEPT REKUR_NONBLOCKING;
 
 /* One step of any stream: x[i] points to floats, or to int32_t where input i is of ids; an id out of range gives NaN. The counts
  * are the stream's. As fit for real time. */
 REKUR_API rekur_code rekur_stream_step_many(rekur_stream* stream, const void* const* x, size_t x_count, float* const* y,
-                                            size_t y_count) REKUR_NOEXCEPT;
+                                            size_t y_count) REKUR_NOEXCEPT REKUR_NONBLOCKING;
 
 /* `steps` steps at once, to the bit what they are one by one, and sooner: of every array that a step takes, so many of them stand
  * one after the other, x [steps, batch, F] and y [steps, batch, F]. As fit for real time. */
-REKUR_API rekur_code rekur_stream_process(rekur_stream* stream, const float* x, float* y, int64_t steps) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_stream_process(rekur_stream* stream, const float* x, float* y,
+                                          int64_t steps) REKUR_NOEXCEPT REKUR_NONBLOCKING;
 REKUR_API rekur_code rekur_stream_process_many(rekur_stream* stream, const void* const* x, size_t x_count, float* const* y,
-                                               size_t y_count, int64_t steps) REKUR_NOEXCEPT;
+                                               size_t y_count, int64_t steps) REKUR_NOEXCEPT REKUR_NONBLOCKING;
 
 /* The beginning of a sequence: every state zero. Of all rows, or of one of the batch. Fit for real time, as are state_get and
  * state_set. */
-REKUR_API rekur_code rekur_stream_reset(rekur_stream* stream) REKUR_NOEXCEPT;
-REKUR_API rekur_code rekur_stream_reset_row(rekur_stream* stream, int64_t row) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_stream_reset(rekur_stream* stream) REKUR_NOEXCEPT REKUR_NONBLOCKING;
+REKUR_API rekur_code rekur_stream_reset_row(rekur_stream* stream, int64_t row) REKUR_NOEXCEPT REKUR_NONBLOCKING;
 
 /* All states one after the other: of each recurrent layer in the model's order h [batch, units], then, if it has one, c [batch,
  * units]. state_size is in floats, 0 on failure; `size` must be state_size. */
-REKUR_API size_t rekur_stream_state_size(const rekur_stream* stream) REKUR_NOEXCEPT;
-REKUR_API rekur_code rekur_stream_state_get(const rekur_stream* stream, float* state, size_t size) REKUR_NOEXCEPT;
-REKUR_API rekur_code rekur_stream_state_set(rekur_stream* stream, const float* state, size_t size) REKUR_NOEXCEPT;
+REKUR_API size_t rekur_stream_state_size(const rekur_stream* stream) REKUR_NOEXCEPT REKUR_NONBLOCKING;
+REKUR_API rekur_code rekur_stream_state_get(const rekur_stream* stream, float* state, size_t size) REKUR_NOEXCEPT REKUR_NONBLOCKING;
+REKUR_API rekur_code rekur_stream_state_set(rekur_stream* stream, const float* state, size_t size) REKUR_NOEXCEPT REKUR_NONBLOCKING;
 
 /* What they are: "lstm/h", "lstm/c", ... The count is 0 on failure, and of a stream without states. */
 REKUR_API size_t rekur_stream_state_count(const rekur_stream* stream) REKUR_NOEXCEPT;

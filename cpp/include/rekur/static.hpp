@@ -107,9 +107,7 @@ using GruCell = std::conditional_t<Options::reset_after, cells::Gru, cells::GruR
 // The namespace of the includer's instruction set, and its widest vector.
 #include "rekur/detail/static_isa.hpp"
 
-// Vectors change their type by casts, which is all that an old-style cast can do to them.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wold-style-cast"
+REKUR_VECTOR_CASTS_BEGIN
 #define REKUR_VEC_BYTES 16
 #define REKUR_SIMD_NAMESPACE REKUR_STATIC_ISA::bytes16
 #include "rekur/detail/static_width.hpp"
@@ -129,7 +127,7 @@ using GruCell = std::conditional_t<Options::reset_after, cells::Gru, cells::GruR
 #undef REKUR_VEC_BYTES
 #undef REKUR_SIMD_NAMESPACE
 #endif
-#pragma GCC diagnostic pop
+REKUR_VECTOR_CASTS_END
 
 namespace rekur {
 namespace REKUR_STATIC_ISA {

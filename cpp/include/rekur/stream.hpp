@@ -49,29 +49,29 @@ class REKUR_API Stream {
   Stream& operator=(Stream&&) noexcept;
 
   // One step's arrays: the model's inputs and outputs without their time axis; shape[0] is the batch.
-  const std::vector<TensorInfo>& inputs() const noexcept;
-  const std::vector<TensorInfo>& outputs() const noexcept;
+  const std::vector<TensorInfo>& inputs() const noexcept REKUR_NONBLOCKING;
+  const std::vector<TensorInfo>& outputs() const noexcept REKUR_NONBLOCKING;
 
   // One step. x: the only input, [batch, F]; y: the only output, [batch, F]. They must not overlap. False, and nothing done, if the
   // stream has more of either, takes ids, has no rows or was moved from, or a pointer is null.
-  bool step(const float* x, float* y) noexcept;
+  bool step(const float* x, float* y) noexcept REKUR_NONBLOCKING;
   // Of any number of inputs (float, or std::int32_t of an input of ids) and outputs, in the order of inputs() and outputs(); no
   // output may overlap another or an input. An id out of range gives NaN. False, and nothing done, for another number of them or a
   // null pointer among them.
-  bool step(std::span<const void* const> x, std::span<float* const> y) noexcept;
+  bool step(std::span<const void* const> x, std::span<float* const> y) noexcept REKUR_NONBLOCKING;
 
   // `count` steps at once, which are to the bit what they are one by one: of every array that `step` takes, `count` of them stand
   // one after the other, x [count, batch, F] and y [count, batch, F]. Sooner than one by one: the input's products of many steps
   // are made together, and the mode of denormals is changed once. False, and nothing done, where `step` does so and for a negative
   // count; 0 steps leave everything as it is.
-  bool process(const float* x, float* y, Index count) noexcept;
-  bool process(std::span<const void* const> x, std::span<float* const> y, Index count) noexcept;
+  bool process(const float* x, float* y, Index count) noexcept REKUR_NONBLOCKING;
+  bool process(std::span<const void* const> x, std::span<float* const> y, Index count) noexcept REKUR_NONBLOCKING;
 
   // What there may be before the first step: of the model's inputs, in order, those that are whole and those that are nothing but
   // initial states. shape[0] is -1.
   const std::vector<TensorInfo>& beginnings() const noexcept;
   // How many rows there are: the batch, or where inputs are whole none before `begin`.
-  Index rows() const noexcept;
+  Index rows() const noexcept REKUR_NONBLOCKING;
 #if REKUR_SEQUENCE && REKUR_THROWS
   // Sequences begin, as many as `batch` has rows, 1 to the stream's batch, with the arrays of beginnings(); lengths and masks say
   // which steps of a whole sequence there are. Takes memory, and throws Error where something does not fit; nothing is changed
@@ -83,17 +83,17 @@ class REKUR_API Stream {
 #endif
 
   // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).
-  void reset() noexcept;
-  bool reset(Index row) noexcept;
+  void reset() noexcept REKUR_NONBLOCKING;
+  bool reset(Index row) noexcept REKUR_NONBLOCKING;
 
   // All states: of each recurrent layer in the model's order h [batch, units], then, if it has one, c [batch, units]. Behind a mask
   // there follows what the output of a row without the step is made of, where no state says it: "ssm/output", the last one, of a
   // layer whose state is a matrix; "lstm/input", the last input that there was, of residual = true with return_sequences = false.
-  std::size_t state_size() const noexcept;                 // floats
-  const std::vector<TensorInfo>& states() const noexcept;  // "lstm/h", "lstm/c", …
+  std::size_t state_size() const noexcept REKUR_NONBLOCKING;                 // floats
+  const std::vector<TensorInfo>& states() const noexcept REKUR_NONBLOCKING;  // "lstm/h", "lstm/c", …
   // `state` has state_size() elements; of another size nothing is done and false returned.
-  bool get_state(std::span<float> state) const noexcept;
-  bool set_state(std::span<const float> state) noexcept;
+  bool get_state(std::span<float> state) const noexcept REKUR_NONBLOCKING;
+  bool set_state(std::span<const float> state) noexcept REKUR_NONBLOCKING;
 
  private:
   friend class graph::LabelStream;

@@ -102,7 +102,7 @@ class REKUR_API Trainer {
 
  private:
   struct Impl;
-  __attribute__((visibility("hidden"))) Impl& self() const;  // throws Error where it was moved from
+  REKUR_HIDDEN Impl& self() const;  // throws Error where it was moved from
 
   std::unique_ptr<Impl> impl_;
 };

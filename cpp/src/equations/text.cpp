@@ -4,6 +4,7 @@
 
 #include "equations/equations.hpp"
 #include "io/text.hpp"
+#include "rekur/detail/compiler.hpp"
 
 namespace rekur::equations {
 
@@ -195,7 +196,7 @@ class Writer {
       for (int v = 0; v < count(); ++v) {
         const Listing::Value& value = l_.value(v);
         if (reduces(value.op) && value.pass == pass)
-          line(2, "Vec a% = set1(%);", {v, value.op == Op::row_maximum ? "-__builtin_inff()" : "0.0f"});
+          line(2, "Vec a% = set1(%);", {v, value.op == Op::row_maximum ? "-REKUR_INFINITY" : "0.0f"});
       }
       line(2, "each_group<%>(features, [&](auto g, Index j, Index n) REKUR_INLINED {", {together(pass)});
       line(3, "REKUR_UNROLL for (int u = 0; u < g.count; ++u) {");
@@ -204,7 +205,7 @@ class Writer {
         const Listing::Value& value = l_.value(v);
         if (!reduces(value.op) || value.pass != pass) continue;
         if (value.op == Op::row_maximum)
-          line(4, "a% = maximum(a%, within(g, v%, n, -__builtin_inff()));", {v, v, value.from[0]});
+          line(4, "a% = maximum(a%, within(g, v%, n, -REKUR_INFINITY));", {v, v, value.from[0]});
         else
           line(4, "a% = a% + within(g, v%, n, 0.0f);", {v, v, value.from[0]});
       }

@@ -5,6 +5,7 @@
 #include "graph/loop_pass.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/checked.hpp"
 #include "runtime/locks.hpp"
 #include "runtime/sort.hpp"
 
@@ -39,7 +40,7 @@ Loop::Places Loop::places(std::span<const layers::TensorSpec> inputs, bool train
   at.keeps_arenas = training && !remat;
   const auto reserve = [&](const Shape& sizes) {
     Index end;
-    if (__builtin_add_overflow(at.size, aligned(element_count(sizes)), &end))
+    if (add_overflows(at.size, aligned(element_count(sizes)), &end))
       throw_out_of_memory("the arrays of a run do not fit in memory");
     return std::exchange(at.size, end);
   };

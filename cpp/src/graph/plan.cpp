@@ -5,6 +5,7 @@
 #include "graph/arena.hpp"
 #include "io/text.hpp"
 #include "isa/dispatch.hpp"
+#include "runtime/checked.hpp"
 #include "runtime/sort.hpp"
 
 namespace rekur::graph {
@@ -30,7 +31,7 @@ Index place(const std::vector<Item>& items) {
       offset = std::max(offset, *other->offset + other->size);
     }
     Index end;
-    if (__builtin_add_overflow(offset, item.size, &end)) throw_out_of_memory("the arrays of a run do not fit in memory");
+    if (add_overflows(offset, item.size, &end)) throw_out_of_memory("the arrays of a run do not fit in memory");
     *item.offset = offset;
     total = std::max(total, end);
     placed.insert(std::find_if(placed.begin(), placed.end(), [&](const Item* other) { return *other->offset > offset; }), &item);
@@ -70,7 +71,7 @@ void infer(const Topology& topology, Plan& plan) {
 Index sum(const std::vector<Item>& items) {
   Index total = 0;
   for (const Item& item : items)
-    if (__builtin_add_overflow(total, item.size, &total)) throw_out_of_memory("the arrays of a run do not fit in memory");
+    if (add_overflows(total, item.size, &total)) throw_out_of_memory("the arrays of a run do not fit in memory");
   return total;
 }
 

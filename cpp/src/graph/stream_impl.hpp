@@ -12,6 +12,7 @@
 #include "graph/program.hpp"
 #include "io/text.hpp"
 #include "rekur/stream.hpp"
+#include "runtime/checked.hpp"
 #include "runtime/flush_briefly.hpp"
 
 namespace rekur {
@@ -93,7 +94,7 @@ struct Stream::Impl {
   Index choose_block() const {
     Index floats = 1;  // a step's
     const auto add = [&floats](Index more) {
-      if (__builtin_add_overflow(floats, more, &floats)) throw_out_of_memory("the arrays of a stream do not fit in memory");
+      if (add_overflows(floats, more, &floats)) throw_out_of_memory("the arrays of a stream do not fit in memory");
     };
     for (const TensorInfo& array : program->arrays) add(graph::size_of(array, batch, whole_steps));
     for (const auto& instruction : program->instructions) add(instruction.op->block_memory(batch, 1));
@@ -118,8 +119,7 @@ struct Stream::Impl {
     Index size = 0;
     const auto place = [&](Index floats) {
       const Index at = size;
-      if (__builtin_add_overflow(size, graph::aligned(floats), &size))
-        throw_out_of_memory("the arrays of a stream do not fit in memory");
+      if (add_overflows(size, graph::aligned(floats), &size)) throw_out_of_memory("the arrays of a stream do not fit in memory");
       return at;
     };
     struct Place {

@@ -4,6 +4,7 @@
 
 #include "graph/stream_impl.hpp"
 #include "io/text.hpp"
+#include "runtime/checked.hpp"
 
 namespace rekur {
 namespace {
@@ -107,7 +108,7 @@ void Stream::Impl::begin(const Batch& given) {
     for (Index row = 0; row < N; ++row) {
       valid.push_back(steps[static_cast<std::size_t>(first)].of(row));
       const Index of_row = graph::aligned(op.whole_floats(static_cast<Index>(valid.back().size())));
-      if (__builtin_add_overflow(size, of_row, &size)) throw_out_of_memory("not enough memory for what a stream begins with");
+      if (add_overflows(size, of_row, &size)) throw_out_of_memory("not enough memory for what a stream begins with");
     }
     floats[k] = graph::Arena(size, "what a stream begins with");
     float* to = floats[k].data();

@@ -21,10 +21,10 @@ void backward_step(const StepBackward& s) {
       float* record = s.tape[m] + u;
       if (s.tape_ahead) {
 #pragma GCC unroll 5
-        for (int k = 0; k < info.slots; ++k) __builtin_prefetch(s.tape_ahead[m] + u + k * s.Hp, 1);
-        __builtin_prefetch(s.dy_ahead[m] + u);
-        __builtin_prefetch(s.h_ahead[m] + u);
-        if constexpr (info.states > 1) __builtin_prefetch(s.c_ahead[m] + u);
+        for (int k = 0; k < info.slots; ++k) REKUR_PREFETCH(s.tape_ahead[m] + u + k * s.Hp, 1);
+        REKUR_PREFETCH(s.dy_ahead[m] + u);
+        REKUR_PREFETCH(s.h_ahead[m] + u);
+        if constexpr (info.states > 1) REKUR_PREFETCH(s.c_ahead[m] + u);
       }
       Vec slot[cells::kMaxSlots], previous[cells::kMaxStates], d[cells::kMaxStates];
 #pragma GCC unroll 5

@@ -123,9 +123,7 @@ void forward_tiles_by_amx(const Step& s, Index row_floats, Index panel_stride, c
         float* const to = products + v * kWidth;
 #if REKUR_INT8
         if (s.type == WeightType::int8) {
-          const auto put = [&](Index m, int own, Vec y) __attribute__((always_inline)) {
-            store(to + m * stride + own * kWidth, y);
-          };
+          const auto put = [&](Index m, int own, Vec y) REKUR_INLINED { store(to + m * stride + own * kWidth, y); };
           int8_product_by_amx(count, vectors, s.H, a, weights + v * (panel_stride / G), to, stride, put);
           continue;
         }

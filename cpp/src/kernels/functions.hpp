@@ -24,11 +24,11 @@ struct StandardFunctions {
 template <ActivationKind... Usual>
 class GivenFunction {
  public:
-  GivenFunction(Activation f, float clip) : f_(f), clip_(clip), clips_(clip < __builtin_inff()), value_(function_of(f.kind)) {}
+  GivenFunction(Activation f, float clip) : f_(f), clip_(clip), clips_(clip < REKUR_INFINITY), value_(function_of(f.kind)) {}
 
   REKUR_INLINE Vec operator()(Vec v) const {
     Vec y;
-    if (__builtin_expect(!clips_ && (is<Usual>(v, y) || ...), 1)) return y;
+    if (REKUR_EXPECT(!clips_ && (is<Usual>(v, y) || ...), 1)) return y;
     return value_(at_most(at_least(v, set1(-clip_)), set1(clip_)), f_.alpha, f_.beta);
   }
 
@@ -50,7 +50,7 @@ class GivenFunction {
 template <ActivationKind... Usual>
 class GivenSlope {
  public:
-  GivenSlope(Activation f, float clip) : f_(f), clips_(clip < __builtin_inff()), slope_(slope_of(f.kind)) {
+  GivenSlope(Activation f, float clip) : f_(f), clips_(clip < REKUR_INFINITY), slope_(slope_of(f.kind)) {
     if (!clips_) return;
     const GivenFunction<> value(f, clip);
     low_ = value(set1(-clip));
@@ -59,7 +59,7 @@ class GivenSlope {
 
   REKUR_INLINE Vec operator()(Vec y) const {
     Vec d;
-    if (__builtin_expect(!(is<Usual>(y, d) || ...), 0)) d = slope_(y, f_.alpha, f_.beta);
+    if (REKUR_EXPECT(!(is<Usual>(y, d) || ...), 0)) d = slope_(y, f_.alpha, f_.beta);
     return clips_ ? select((y == low_) | (y == high_), zero(), d) : d;
   }
 
@@ -91,17 +91,17 @@ using Content = Of<ActivationKind::tanh, ActivationKind::relu>;
 // Any activations, with or without `clip`.
 struct GivenFunctions {
   explicit GivenFunctions(const cells::Activations& f)
-      : gate(f.gate, f.clip), candidate(f.candidate, f.clip), output(f.output, __builtin_inff()) {}
+      : gate(f.gate, f.clip), candidate(f.candidate, f.clip), output(f.output, REKUR_INFINITY) {}
   Gate<GivenFunction> gate;
   Content<GivenFunction> candidate, output;
 };
 
 struct GivenSlopes {
   explicit GivenSlopes(const cells::Activations& f)
-      : output(f.output, __builtin_inff()),
+      : output(f.output, REKUR_INFINITY),
         gate_slope(f.gate, f.clip),
         candidate_slope(f.candidate, f.clip),
-        output_slope(f.output, __builtin_inff()) {}
+        output_slope(f.output, REKUR_INFINITY) {}
   Content<GivenFunction> output;
   Gate<GivenSlope> gate_slope;
   Content<GivenSlope> candidate_slope, output_slope;

@@ -28,15 +28,14 @@ constexpr Index single_row_most(int G) { return G == 4 && !kSharedProducts ? 3 :
 // acc[p][g] += Σ_k a[k] w[p][k][g], k ascending, one accumulator each.
 template <class W, int G, int NP>
 REKUR_INLINE void add_products(Index K, const float* a, const float* w, Index stride, Vec (&acc)[NP][G]) {
-  each_row<W>(
-      K, w, G * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
-        const Vec v = set1(a[k]);
-        REKUR_UNROLL
-        for (int p = 0; p < NP; ++p) {
-          REKUR_UNROLL
-          for (int g = 0; g < G; ++g) acc[p][g] = fma(v, W::row(rows + p * stride + g * kWidth, i), acc[p][g]);
-        }
-      });
+  each_row<W>(K, w, G * kWidth, [&](Index k, const float* rows, int i) REKUR_INLINED {
+    const Vec v = set1(a[k]);
+    REKUR_UNROLL
+    for (int p = 0; p < NP; ++p) {
+      REKUR_UNROLL
+      for (int g = 0; g < G; ++g) acc[p][g] = fma(v, W::row(rows + p * stride + g * kWidth, i), acc[p][g]);
+    }
+  });
 }
 
 // One of the two products of NP panels of G gates, from the bias on, if there is one.
@@ -69,7 +68,7 @@ struct SingleRowInput {
 template <class W, int G, int NP>
 REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, const SingleRowInput& x, const float* h, bool h_first,
                                       Vec* in, Vec* rec) {
-  const auto of_x = [&]() __attribute__((always_inline)) {
+  const auto of_x = [&]() REKUR_INLINED {
     if (x.products != nullptr) {
       REKUR_UNROLL
       for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
@@ -77,7 +76,7 @@ REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, co
       single_row_product<W, G, NP>(s.I, x.x, true, panel, s.panel_stride, in);
     }
   };
-  const auto of_h = [&]() __attribute__((always_inline)) {
+  const auto of_h = [&]() REKUR_INLINED {
     single_row_product<W, G, NP>(s.H, h, s.recurrent_bias, panel + recurrent_at(s, G), s.panel_stride, rec);
   };
   if (h_first) {
@@ -99,8 +98,8 @@ REKUR_INLINE void shared_product(WeightType type, Index K, const float* a, bool 
 }
 
 template <int G, int NP>
-__attribute__((noinline)) void shared_products(int count, const SingleRow& s, const float* panel, const SingleRowInput& x,
-                                               const float* h, bool h_first, Vec* in, Vec* rec) {
+REKUR_NOINLINE void shared_products(int count, const SingleRow& s, const float* panel, const SingleRowInput& x, const float* h,
+                                    bool h_first, Vec* in, Vec* rec) {
   if constexpr (NP > 1)
     if (count < NP) return shared_products<G, NP - 1>(count, s, panel, x, h, h_first, in, rec);
   for (const bool recurrent : {h_first, !h_first})
@@ -147,31 +146,31 @@ REKUR_INLINE Abreast<N> each(const Operation& operation) {
 
 template <int N>
 REKUR_INLINE Abreast<N> operator+(const Abreast<N>& a, const Abreast<N>& b) {
-  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] + b.v[n]; });
+  return each<N>([&](int n) REKUR_INLINED { return a.v[n] + b.v[n]; });
 }
 
 template <int N>
 REKUR_INLINE Abreast<N> operator+(const Abreast<N>& a, float b) {
-  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] + b; });
+  return each<N>([&](int n) REKUR_INLINED { return a.v[n] + b; });
 }
 
 template <int N>
 REKUR_INLINE Abreast<N> operator-(const Abreast<N>& a, const Abreast<N>& b) {
-  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] - b.v[n]; });
+  return each<N>([&](int n) REKUR_INLINED { return a.v[n] - b.v[n]; });
 }
 
 template <int N>
 REKUR_INLINE Abreast<N> operator*(const Abreast<N>& a, const Abreast<N>& b) {
-  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] * b.v[n]; });
+  return each<N>([&](int n) REKUR_INLINED { return a.v[n] * b.v[n]; });
 }
 
 template <int N>
 struct AbreastFunctions {
   REKUR_INLINE Abreast<N> gate(const Abreast<N>& a) const {
-    return each<N>([&](int n) __attribute__((always_inline)) { return sigmoid(a.v[n]); });
+    return each<N>([&](int n) REKUR_INLINED { return sigmoid(a.v[n]); });
   }
   REKUR_INLINE Abreast<N> candidate(const Abreast<N>& a) const {
-    return each<N>([&](int n) __attribute__((always_inline)) { return tanh(a.v[n]); });
+    return each<N>([&](int n) REKUR_INLINED { return tanh(a.v[n]); });
   }
   REKUR_INLINE Abreast<N> output(const Abreast<N>& a) const { return candidate(a); }
 };
@@ -229,8 +228,8 @@ REKUR_INLINE void single_row_equations(Index H, const SingleRowPeepholes& peepho
 
 // A step of NP panels from unit u on; where products are shared, of `count` <= NP.
 template <class Cell, class W, int NP>
-__attribute__((noinline)) void single_row_panels(int count, const SingleRow& s, const float* panel, Index u,
-                                                 const SingleRowInput& x, bool h_first, const SingleRowStates& at) {
+REKUR_NOINLINE void single_row_panels(int count, const SingleRow& s, const float* panel, Index u, const SingleRowInput& x,
+                                      bool h_first, const SingleRowStates& at) {
   constexpr int G = Cell::info.phase[0].count;
   static_assert(G == Cell::info.x_count, "both products of a panel have the same shape");
   Vec in[NP * G], rec[NP * G];

@@ -13,9 +13,9 @@ namespace {
 
 // sums[p][g] of the vectors of columns at w + p · panel + g · gate.
 template <class D, int G, int NP>
-__attribute__((noinline)) void int8_panels(Index K, const float* row, const float* w, Index panel, Index gate, Vec* sums) {
+REKUR_NOINLINE void int8_panels(Index K, const float* row, const float* w, Index panel, Index gate, Vec* sums) {
   std::int32_t z;
-  __builtin_memcpy(&z, row + 1, sizeof z);
+  REKUR_COPY(&z, row + 1, sizeof z);
   const char* const numbers = reinterpret_cast<const char*>(row + kRowHead);
   const Index groups = groups_of(D::kGroup, K);
   constexpr Index line = kWidth * D::kGroup / 4;
@@ -39,7 +39,7 @@ __attribute__((noinline)) void int8_panels(Index K, const float* row, const floa
     REKUR_UNROLL
     for (int g = 0; g < G; ++g) {
       const float* const at = w + p * panel + g * gate;
-      sums[p * G + g] = load(at + 2 * kWidth) + __builtin_convertvector(acc[p][g], Vec) * (load(at) * set1(row[0]));
+      sums[p * G + g] = load(at + 2 * kWidth) + REKUR_CONVERT_VECTOR(acc[p][g], Vec) * (load(at) * set1(row[0]));
     }
   }
 }
@@ -54,8 +54,8 @@ REKUR_INLINE void int8_panels_of(Index group, Index K, const float* row, const f
 
 // Of NP panels from the first one on; x, h: their rows of integers.
 template <class Cell, int NP>
-__attribute__((noinline)) void single_row_int8_panels(int count, const kernels::SingleRowInt8& s, const float* x, const float* h,
-                                                      Index first) {
+REKUR_NOINLINE void single_row_int8_panels(int count, const kernels::SingleRowInt8& s, const float* x, const float* h,
+                                           Index first) {
   constexpr int G = Cell::info.phase[0].count;
   static_assert(G == Cell::info.x_count, "both products of a panel have the same shape");
   if constexpr (NP > 1)

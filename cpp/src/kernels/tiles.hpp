@@ -39,8 +39,8 @@ constexpr Index lines_of(WeightType type, Index K) { return type == WeightType::
 // out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
 // `out` has `row_panels` panels a row.
 template <class W, int G, int MR, int NP>
-__attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias,
-                                            Index Hp, float* out, Index row_panels, const float* ahead) {
+REKUR_NOINLINE void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias, Index Hp,
+                                 float* out, Index row_panels, const float* ahead) {
   const float* a[MR];
   Vec acc[MR][NP][G];
 #pragma GCC unroll 16
@@ -54,54 +54,53 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
   }
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) a[m] = a_rows[m];
-  each_row<W>(
-      K, w, G * kWidth, [&](Index k, const float* b, int i) __attribute__((always_inline)) {
-        if (i == 0) {
-          __builtin_prefetch(ahead, 0, 2);
-          ahead += kLine;
+  each_row<W>(K, w, G * kWidth, [&](Index k, const float* b, int i) REKUR_INLINED {
+    if (i == 0) {
+      REKUR_PREFETCH(ahead, 0, 2);
+      ahead += kLine;
+    }
+    // Whichever are fewer stay in registers, weights or broadcasts.
+    if constexpr (NP * G <= MR) {
+      Vec row[NP][G];
+#pragma GCC unroll 16
+      for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) row[p][g] = W::row(b + p * panel_stride + g * kWidth, i);
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) {
+        const Vec v = set1(a[m][k]);
+#pragma GCC unroll 16
+        for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+          for (int g = 0; g < G; ++g) acc[m][p][g] = W::add(v, row[p][g], acc[m][p][g]);
+      }
+    } else if constexpr (W::kTogether > 1) {  // one at a time: what widens needs registers
+      Vec v[MR];
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) v[m] = set1(a[m][k]);
+#pragma GCC unroll 16
+      for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) {
+          const Vec row = W::row(b + p * panel_stride + g * kWidth, i);
+#pragma GCC unroll 16
+          for (int m = 0; m < MR; ++m) acc[m][p][g] = W::add(v[m], row, acc[m][p][g]);
         }
-        // Whichever are fewer stay in registers, weights or broadcasts.
-        if constexpr (NP * G <= MR) {
-          Vec row[NP][G];
+    } else {
 #pragma GCC unroll 16
-          for (int p = 0; p < NP; ++p)
+      for (int p = 0; p < NP; ++p) {
+        Vec row[G];
 #pragma GCC unroll 4
-            for (int g = 0; g < G; ++g) row[p][g] = W::row(b + p * panel_stride + g * kWidth, i);
+        for (int g = 0; g < G; ++g) row[g] = W::row(b + p * panel_stride + g * kWidth, i);
 #pragma GCC unroll 16
-          for (int m = 0; m < MR; ++m) {
-            const Vec v = set1(a[m][k]);
-#pragma GCC unroll 16
-            for (int p = 0; p < NP; ++p)
+        for (int m = 0; m < MR; ++m) {
+          const Vec v = set1(a[m][k]);
 #pragma GCC unroll 4
-              for (int g = 0; g < G; ++g) acc[m][p][g] = W::add(v, row[p][g], acc[m][p][g]);
-          }
-        } else if constexpr (W::kTogether > 1) {  // one at a time: what widens needs registers
-          Vec v[MR];
-#pragma GCC unroll 16
-          for (int m = 0; m < MR; ++m) v[m] = set1(a[m][k]);
-#pragma GCC unroll 16
-          for (int p = 0; p < NP; ++p)
-#pragma GCC unroll 4
-            for (int g = 0; g < G; ++g) {
-              const Vec row = W::row(b + p * panel_stride + g * kWidth, i);
-#pragma GCC unroll 16
-              for (int m = 0; m < MR; ++m) acc[m][p][g] = W::add(v[m], row, acc[m][p][g]);
-            }
-        } else {
-#pragma GCC unroll 16
-          for (int p = 0; p < NP; ++p) {
-            Vec row[G];
-#pragma GCC unroll 4
-            for (int g = 0; g < G; ++g) row[g] = W::row(b + p * panel_stride + g * kWidth, i);
-#pragma GCC unroll 16
-            for (int m = 0; m < MR; ++m) {
-              const Vec v = set1(a[m][k]);
-#pragma GCC unroll 4
-              for (int g = 0; g < G; ++g) acc[m][p][g] = W::add(v, row[g], acc[m][p][g]);
-            }
-          }
+          for (int g = 0; g < G; ++g) acc[m][p][g] = W::add(v, row[g], acc[m][p][g]);
         }
-      });
+      }
+    }
+  });
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 16

@@ -16,7 +16,9 @@
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "rekur/detail/compiler.hpp"
 #include "rekur/detail/few_outputs.hpp"
+#include "runtime/checked.hpp"
 #include "runtime/scratch.hpp"
 #include "simd/pack.hpp"
 
@@ -64,7 +66,7 @@ class DenseOp final : public StreamOp {
   bool rowwise() const override { return true; }
   Index memory(Index batch) const override {
     Index floats = element_count({batch, 2 * kAddress + narrow(1)});  // throws where that is too many
-    if (__builtin_add_overflow(floats, activate_memory(f_, units_) + kLine, &floats))
+    if (add_overflows(floats, activate_memory(f_, units_) + kLine, &floats))
       throw_error("Dense: % rows do not fit in memory", {batch});
     return floats;
   }
@@ -122,7 +124,7 @@ class DenseOp final : public StreamOp {
       product(c);
   }
 
-  __attribute__((noinline)) void product(const StreamCall& c) const noexcept {
+  REKUR_NOINLINE void product(const StreamCall& c) const noexcept {
     const float** const x = reinterpret_cast<const float**>(c.memory);
     float** const y = reinterpret_cast<float**>(c.memory + c.batch * kAddress);
     for (Index row = 0; row < c.batch; ++row) {

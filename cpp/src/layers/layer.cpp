@@ -2,6 +2,7 @@
 #include "io/text.hpp"
 
 #include "layers/stream_op.hpp"
+#include "runtime/checked.hpp"
 
 namespace rekur::layers {
 
@@ -40,7 +41,7 @@ void Layer::expect_features(const TensorSpec& input) const {
 void Layer::change_time(TensorSpec& output, const TimeChange& change) const {
   Index& steps = output.shape[1];
   Index most = 0;
-  if (steps != kUnknown && (__builtin_mul_overflow(steps, change.up, &most) || __builtin_add_overflow(most, change.add, &most)))
+  if (steps != kUnknown && (multiply_overflows(steps, change.up, &most) || add_overflows(most, change.add, &most)))
     fail("what it makes of % steps are more than can be counted", {steps});
   output.change = change;
   steps = steps_after(change, steps);

@@ -2,6 +2,7 @@
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/checked.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -69,7 +70,7 @@ class Concatenate final : public Join {
       const Index size = inputs[i].shape[axis];
       if (joined.shape[axis] == kUnknown || size == kUnknown)
         joined.shape[axis] = kUnknown;
-      else if (__builtin_add_overflow(joined.shape[axis], size, &joined.shape[axis]))
+      else if (add_overflows(joined.shape[axis], size, &joined.shape[axis]))
         fail("the sum of the inputs' sizes along axis % does not fit in 63 bits", {axis});
     }
     if (axis == 1 && joined.has_time()) joined.change = {.changed = true, .own = true};

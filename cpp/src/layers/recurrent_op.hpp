@@ -10,6 +10,7 @@
 #include "layers/recurrent_settings.hpp"
 #include "layers/stream_op.hpp"
 #include "recurrent/stream_cell.hpp"
+#include "rekur/detail/compiler.hpp"
 
 namespace rekur::layers {
 
@@ -62,7 +63,7 @@ class RecurrentOp final : public StreamOp {
   }
 
  private:
-  __attribute__((noinline)) void run(const StreamCall& c, int turn, Index count) const noexcept {
+  REKUR_NOINLINE void run(const StreamCall& c, int turn, Index count) const noexcept {
     const float* step[recurrent::kMostStepInputs + 1];  // not zeroed: that took a quarter of a small cell's step
     for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
     if (reads_x_) step[step_inputs_] = c.input();

@@ -5,6 +5,7 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/windows.hpp"
+#include "rekur/detail/compiler.hpp"
 
 namespace rekur::recurrent {
 
@@ -239,7 +240,7 @@ void BackwardSlice::widen(Index t, Index count, int member) {
       // The step that will be next reads its own: they are fetched into the cache meanwhile.
       const float* const next = from + onwards * rows_of_tape(f_) * r_.record(Hp_) + r_.kept(begin);
       for (int slot = 0; ahead && slot < r_.cell.slots; ++slot)
-        for (Index u = 0; u < end - begin; u += 32) __builtin_prefetch(next + (slot * Hp_ + u) / 2, 1);
+        for (Index u = 0; u < end - begin; u += 32) REKUR_PREFETCH(next + (slot * Hp_ + u) / 2, 1);
     }
   for (Index j = 0; r_.cell.states > 1 && j < active; ++j) widen_previous(j, t + (count - 1) * onwards, count, member);
 }

@@ -6,6 +6,7 @@
 #include "recurrent/step_records.hpp"
 #include "recurrent/windows.hpp"
 #include "rekur/denormals.hpp"
+#include "rekur/detail/compiler.hpp"
 #include "runtime/locks.hpp"
 
 namespace rekur::recurrent {
@@ -121,7 +122,7 @@ class ForwardSlice {
       for (Index j = std::max<Index>(begin - n, 0); j < std::min(active, end - n); ++j) {
         const float* const input = input_rows_[n + j] = first ? first + j * apart : f_.x.row(row(j), f_.place(row(j), t)) + from;
         // What another core has just written: the product would wait for one line after the other.
-        for (Index i = 0; few && i < r_.I; i += 16) __builtin_prefetch(input + i);
+        for (Index i = 0; few && i < r_.I; i += 16) REKUR_PREFETCH(input + i);
         projection_rows_[n + j] = projection_ + ((t - low) * M_ + j) * X_;
       }
       n += active;

@@ -9,6 +9,7 @@
 #include "isa/halves.hpp"
 #include "isa/int8.hpp"
 #include "recurrent/recurrence.hpp"
+#include "rekur/detail/compiler.hpp"
 #include "runtime/parallel.hpp"
 #include "simd/pack.hpp"
 
@@ -30,10 +31,10 @@ const std::vector<int> kOneBlock{0};
 void copy_vector(float* to, const float* from, Index width) {
   switch (width) {
     case 16:
-      __builtin_memcpy(to, from, 16 * sizeof(float));
+      REKUR_COPY(to, from, 16 * sizeof(float));
       break;
     case 8:
-      __builtin_memcpy(to, from, 8 * sizeof(float));
+      REKUR_COPY(to, from, 8 * sizeof(float));
       break;
     default:
       std::copy_n(from, width, to);
@@ -43,7 +44,7 @@ void copy_vector(float* to, const float* from, Index width) {
 // Units [u0, u0 + width) of one slot from a row of the user's kernel; units past H are zero. Fetches what stands `ahead` further.
 void copy_units(const float* row, const Columns& columns, Index slot, Index u0, Index width, Index ahead, float* to) {
   const float* from = row + columns.begin(slot) + u0;
-  __builtin_prefetch(from + ahead);
+  REKUR_PREFETCH(from + ahead);
   if (u0 + width <= columns.H) return copy_vector(to, from, width);
   const Index count = std::clamp<Index>(columns.H - u0, 0, width);
   std::copy_n(from, count, to);
@@ -232,7 +233,7 @@ void pack_units(Index N, const float* rows, const Columns& columns, int count, f
           continue;
         }
         const float* const from = rows + (columns.begin(slot) + u) * N + n0;
-        __builtin_prefetch(from + kAhead * N);
+        REKUR_PREFETCH(from + kAhead * N);
         Index n = 0;
         for (; n + width <= present; n += width) copy_vector(to + n, from + n, width);
         std::copy_n(from + n, present - n, to + n);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "rekur/tensor.hpp"
+#include "runtime/checked.hpp"
 
 namespace rekur {
 
@@ -42,7 +43,7 @@ class Scratch {
 
   void* bytes(Index count, std::size_t each) {
     std::size_t need;
-    if (__builtin_mul_overflow(static_cast<std::size_t>(count), each, &need) || __builtin_add_overflow(need, kLine - 1, &need))
+    if (multiply_overflows(static_cast<std::size_t>(count), each, &need) || add_overflows(need, kLine - 1, &need))
       throw std::bad_alloc();
     need = need / kLine * kLine;
     if (blocks_.empty() || need > size_ - used_) grow(need);

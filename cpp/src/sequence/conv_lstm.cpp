@@ -9,6 +9,7 @@
 #include "layers/cell_options.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/checked.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -52,7 +53,7 @@ class ConvLstmOp final : public StreamOp {
 
   Index memory(Index batch) const override {
     Index floats = element_count({batch, 7, lines(state())});
-    if (__builtin_add_overflow(floats, copies(), &floats)) throw_error("ConvLSTM: % rows do not fit in memory", {batch});
+    if (add_overflows(floats, copies(), &floats)) throw_error("ConvLSTM: % rows do not fit in memory", {batch});
     return floats;
   }
 

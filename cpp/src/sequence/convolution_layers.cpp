@@ -14,6 +14,7 @@
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/checked.hpp"
 #include "runtime/scratch.hpp"
 #include "sequence/depthwise.hpp"
 #include "simd/pack.hpp"
@@ -74,7 +75,7 @@ class ConvolutionOp final : public StreamOp {
     Index floats = element_count({batch, element_count({span_ + K, in_}) + (2 + K) * kAddress});
     if (by_channel()) floats += element_count({batch, K * s_.filters});
     if (!narrow_.empty()) floats += element_count({batch, K * in_ + simd::int8_row_floats(K * in_)});
-    if (__builtin_add_overflow(floats, activate_memory(s_.activation, s_.filters) + kPieces * kLine, &floats))
+    if (add_overflows(floats, activate_memory(s_.activation, s_.filters) + kPieces * kLine, &floats))
       throw_error("Conv1D: % rows do not fit in memory", {batch});
     return floats;
   }

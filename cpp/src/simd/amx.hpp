@@ -148,40 +148,37 @@ template <class Dot, bool Two>
 void amx_sums_of(const AmxOperands& of, Index rows, Index vectors, float* out, Index out_stride) {
   const Index second = Two ? rows - kAmxRows : 0;
   const AmxRows first(of.a, of.a_offset, Two ? kAmxRows : rows), others(of.a + second, of.a_offset, Two ? kAmxRows : 0);
-  amx_vectors<Two>(
-      vectors, [&](auto v) __attribute__((always_inline)) {
-        if (of.goes_on) {
-          tile_load<v>(out + v * kWidth, out_stride);
-          if constexpr (Two) tile_load<v + 2>(out + second * out_stride + v * kWidth, out_stride);
-        } else {
-          tile_zero<v>();
-          if constexpr (Two) tile_zero<v + 2>();
-        }
-      });
+  amx_vectors<Two>(vectors, [&](auto v) REKUR_INLINED {
+    if (of.goes_on) {
+      tile_load<v>(out + v * kWidth, out_stride);
+      if constexpr (Two) tile_load<v + 2>(out + second * out_stride + v * kWidth, out_stride);
+    } else {
+      tile_zero<v>();
+      if constexpr (Two) tile_zero<v + 2>();
+    }
+  });
   for (Index line = 0; line < of.lines; line += kAmxLines) {
     const Index n = of.lines - line < kAmxLines ? of.lines - line : kAmxLines;
     first.load_into<4>(line, n);
     if constexpr (Two) others.load_into<5>(line, n);
-    amx_vectors<Two>(
-        vectors, [&](auto v) __attribute__((always_inline)) {
-          const float* const b = of.b[v] + line * of.b_stride;
-          if (n == kAmxLines) return amx_vector<Dot, v, Two>(b, of.b_stride);
-          alignas(64) float last[kAmxLines * kWidth];
-          amx_last_lines(b, of.b_stride, n, last);
-          amx_vector<Dot, v, Two>(last, kWidth);
-        });
+    amx_vectors<Two>(vectors, [&](auto v) REKUR_INLINED {
+      const float* const b = of.b[v] + line * of.b_stride;
+      if (n == kAmxLines) return amx_vector<Dot, v, Two>(b, of.b_stride);
+      alignas(64) float last[kAmxLines * kWidth];
+      amx_last_lines(b, of.b_stride, n, last);
+      amx_vector<Dot, v, Two>(last, kWidth);
+    });
   }
-  amx_vectors<Two>(
-      vectors, [&](auto v) __attribute__((always_inline)) {
-        tile_store<v>(out + v * kWidth, out_stride);
-        if constexpr (Two) tile_store<v + 2>(out + second * out_stride + v * kWidth, out_stride);
-      });
+  amx_vectors<Two>(vectors, [&](auto v) REKUR_INLINED {
+    tile_store<v>(out + v * kWidth, out_stride);
+    if constexpr (Two) tile_store<v + 2>(out + second * out_stride + v * kWidth, out_stride);
+  });
 }
 
 // out[m][v] = Σ of `rows` <= 32 rows of A, for which the tiles have been set, with as many vectors of columns as
 // amx_vectors_at_once says, or fewer. A second tile of rows that are not 16 takes some of the first again, to the same bits.
 template <class Dot>
-__attribute__((noinline)) void amx_sums(const AmxOperands& of, Index rows, Index vectors, float* out, Index out_stride) {
+REKUR_NOINLINE void amx_sums(const AmxOperands& of, Index rows, Index vectors, float* out, Index out_stride) {
   (rows > kAmxRows ? amx_sums_of<Dot, true> : amx_sums_of<Dot, false>)(of, rows, vectors, out, out_stride);
 }
 

@@ -29,7 +29,7 @@ static_assert(kAttentionKeys % kPanel == 0 && kAttentionKeys % (4 * kWidth) == 0
 inline constexpr Index kAhead = 32;  // rows between the one that is read and the one that is fetched: they are far apart
 
 REKUR_INLINE void fetch_row(const float* row, Index n) {
-  for (Index i = 0; i < n; i += kLine) __builtin_prefetch(row + i);
+  for (Index i = 0; i < n; i += kLine) REKUR_PREFETCH(row + i);
 }
 
 inline void pack_attention_keys(Index count, Index dim, ConstRows rows, float scale, float* to) {
@@ -43,7 +43,7 @@ inline void pack_attention_keys(Index count, Index dim, ConstRows rows, float sc
         Vec square[kWidth];
         REKUR_UNROLL
         for (int j = 0; j < kWidth; ++j) {
-          if (k + kAhead + j < count) __builtin_prefetch(rows[k + kAhead + j] + i);
+          if (k + kAhead + j < count) REKUR_PREFETCH(rows[k + kAhead + j] + i);
           square[j] = j < keys ? load_partial(rows[k + j] + i, numbers) * factor : zero();
         }
         exchange_all<kWidth / 2>(square);
@@ -155,7 +155,7 @@ inline void additive_scores(const simd::AttentionKeys& side, const float* additi
 
 template <int S, int... L>
 REKUR_INLINE Vec turned(Vec v, std::integer_sequence<int, L...>) {
-  return __builtin_shufflevector(v, v, (L ^ S)...);
+  return REKUR_SHUFFLE(v, v, (L ^ S)...);
 }
 
 // The largest lane in all of them.
@@ -291,7 +291,7 @@ inline void online_weights(const simd::AttentionForward& f, const AttentionRows&
     Vec most = before;
     seen.each_vector([&](Index k) { most = at_least(load(s + k), most); },
                      [&](Index k) {
-                       const Vec v = select(lanes_within(k, seen.low, seen.high), load(s + k), set1(-__builtin_inff()));
+                       const Vec v = select(lanes_within(k, seen.low, seen.high), load(s + k), set1(-REKUR_INFINITY));
                        store(s + k, v);
                        most = at_least(v, most);
                      });
@@ -339,7 +339,7 @@ inline void attend(const simd::AttentionForward& f) {
   const Index value_dim = b.side.value_dim;
   for (Index r = 0; r < b.rows; ++r) {
     store(sums + r * kWidth, zero());
-    store(largest + r * kWidth, set1(-__builtin_inff()));
+    store(largest + r * kWidth, set1(-REKUR_INFINITY));
   }
   Index begun = 0;  // rows with something in `out`
   const auto clear_until = [&](Index row) {
@@ -367,7 +367,7 @@ inline void attend(const simd::AttentionForward& f) {
     const bool sees = b.begin[r] < b.end[r];
     const float sum = sum_everywhere(load(sums + r * kWidth))[0];
     scale_row(f.out[r], set1(sees ? 1.0f / sum : 0.0f), f.out[r], value_dim);
-    if (f.log_sums != nullptr) f.log_sums[r] = sees ? largest[r * kWidth] + __builtin_logf(sum) : __builtin_inff();
+    if (f.log_sums != nullptr) f.log_sums[r] = sees ? largest[r * kWidth] + REKUR_LOGF(sum) : REKUR_INFINITY;
   }
 }
 

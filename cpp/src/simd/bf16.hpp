@@ -48,24 +48,24 @@ REKUR_INLINE Vec bf16_pairs(Vec first, Vec second) { return (Vec)(bf16_halves(fi
 
 // Numbers of a row, one after the other, as pairs. `to`: bf16_row_floats(K).
 inline void narrow_row_bf16(Index K, const float* x, float* to) {
-  typedef std::uint16_t Shorts __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+  typedef std::uint16_t Shorts REKUR_VECTOR(REKUR_VEC_BYTES / 2);
   auto* out = reinterpret_cast<char*>(to);
   for (Index k = 0; k < K; k += kWidth, out += sizeof(Shorts)) {
     const Vec v = k + kWidth <= K ? load(x + k) : load_partial(x + k, K - k);
-    const Shorts halves = __builtin_convertvector(bf16_halves(v) >> 16, Shorts);
-    typedef std::uint32_t Pairs __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+    const Shorts halves = REKUR_CONVERT_VECTOR(bf16_halves(v) >> 16, Shorts);
+    typedef std::uint32_t Pairs REKUR_VECTOR(REKUR_VEC_BYTES / 2);
     const Pairs pairs = ((Pairs)halves << 16) | ((Pairs)halves >> 16);
-    __builtin_memcpy(out, &pairs, sizeof pairs);
+    REKUR_COPY(out, &pairs, sizeof pairs);
   }
 }
 
 // kWidth numbers of such a row, as floats.
 REKUR_INLINE UVec widened_bf16(const float* from) {
-  typedef std::uint32_t Pairs __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
-  typedef std::uint64_t Wide __attribute__((vector_size(REKUR_VEC_BYTES)));
+  typedef std::uint32_t Pairs REKUR_VECTOR(REKUR_VEC_BYTES / 2);
+  typedef std::uint64_t Wide REKUR_VECTOR(REKUR_VEC_BYTES);
   Pairs pairs;
-  __builtin_memcpy(&pairs, from, sizeof pairs);
-  const Wide wide = __builtin_convertvector(pairs, Wide);  // the first of a pair is in place, the second goes above it
+  REKUR_COPY(&pairs, from, sizeof pairs);
+  const Wide wide = REKUR_CONVERT_VECTOR(pairs, Wide);  // the first of a pair is in place, the second goes above it
   return (UVec)((wide & 0xFFFF0000u) | (wide << 48));
 }
 

@@ -8,7 +8,7 @@
 namespace rekur {
 namespace {
 
-typedef std::uint64_t UVec64 __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef std::uint64_t UVec64 REKUR_VECTOR(REKUR_VEC_BYTES);
 
 struct HighLow {
   UVec high, low;
@@ -61,14 +61,14 @@ REKUR_INLINE void philox(UVec c[4], std::uint64_t key) {
 // a[0] b[0] a[1] b[1] … as two vectors.
 REKUR_INLINE void interleave(Vec a, Vec b, Vec& first, Vec& last) {
 #if REKUR_VEC_BYTES == 64
-  first = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  last = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  first = REKUR_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  last = REKUR_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 #elif REKUR_VEC_BYTES == 32
-  first = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-  last = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  first = REKUR_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  last = REKUR_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 #else
-  first = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  last = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  first = REKUR_SHUFFLE(a, b, 0, 4, 1, 5);
+  last = REKUR_SHUFFLE(a, b, 2, 6, 3, 7);
 #endif
 }
 
@@ -81,7 +81,7 @@ REKUR_INLINE void uniform_block(std::uint64_t seed, std::uint64_t step, std::uin
                (std::uint32_t)(step >> 32) - UVec{}};
   philox(c, seed);
   Vec w[4];
-  for (int i = 0; i < 4; ++i) w[i] = __builtin_convertvector((IVec)(c[i] >> 8), Vec) * set1(0x1p-24f);
+  for (int i = 0; i < 4; ++i) w[i] = REKUR_CONVERT_VECTOR((IVec)(c[i] >> 8), Vec) * set1(0x1p-24f);
   // From words of counters to counters of words: w0 w1 w2 w3 of the first counter, then of the second, …
   Vec even[2], odd[2];
   interleave(w[0], w[2], even[0], even[1]);

@@ -12,7 +12,7 @@ namespace {
 // Each lane of each vector of a block goes through x -> rotate((state ^ x) · odd): one to one in x, so a single change is always
 // seen, and any others but for one case in 2³² a lane. It is not meant against somebody who looks for two of one fingerprint.
 inline std::uint64_t fingerprint(const float* x, Index n) {
-  using Bits = std::uint32_t __attribute__((vector_size(kWidth * sizeof(float))));
+  using Bits = std::uint32_t REKUR_VECTOR(kWidth * sizeof(float));
   constexpr Index kLanes = 4;  // vectors at a time: a product takes several cycles
   Bits state[kLanes];
   for (Index v = 0; v < kLanes; ++v)

@@ -40,7 +40,7 @@ REKUR_INLINE Vec activation_of_many(const Activation& f, Vec x) {
     return activation<K>(f, x);
 }
 
-REKUR_INLINE Vec as_numbers(IVec v) { return __builtin_convertvector(v, Vec); }
+REKUR_INLINE Vec as_numbers(IVec v) { return REKUR_CONVERT_VECTOR(v, Vec); }
 
 // x = 2^k m with 1/√2 <= m < √2, and ln m = 2 atanh(s), s = (m - 1) / (m + 1), by the polynomial of log1p. ln 2 is split: k · high
 // is exact.
@@ -57,17 +57,17 @@ REKUR_INLINE Vec log(Vec x) {
   // 2s = u - s u, which loses nothing where u is small.
   const Vec m = fma(s, fma(z, q, -u), fma(k, set1(-2.12194440e-4f), u));
   const Vec y = fma(k, set1(0.693359375f), m);
-  const Vec infinity = set1(__builtin_inff());
+  const Vec infinity = set1(REKUR_INFINITY);
   Vec out = select(x < infinity, y, x);  // infinity and NaN are their own
-  out = select(x < zero(), set1(__builtin_nanf("")), out);
-  return select(abs(x) < set1(__FLT_MIN__), -infinity, out);
+  out = select(x < zero(), set1(REKUR_NAN), out);
+  return select(abs(x) < set1(REKUR_FLOAT_MIN), -infinity, out);
 }
 
 // ln(1 + x): what rounding took from 1 + x is added to the first order.
 REKUR_INLINE Vec log1p(Vec x) {
   const Vec u = set1(1.0f) + x;
   const Vec y = log(u) + (x - (u - set1(1.0f))) / u;
-  return select((u == zero()) | (u == set1(__builtin_inff())), log(u), y);
+  return select((u == zero()) | (u == set1(REKUR_INFINITY)), log(u), y);
 }
 
 // x - n π/2 for the nearest whole n, whose last two bits come too. Four parts of π/2, the first three of nine bits so that their
@@ -111,8 +111,8 @@ REKUR_INLINE Vec sine(Vec x, std::int32_t ahead) {
 
 inline Vec far_sine(Vec x, Vec y, std::int32_t ahead) {
   for (int i = 0; i < kWidth; ++i)
-    if (!(__builtin_fabsf(x[i]) <= kFar))
-      y[i] = static_cast<float>(ahead ? __builtin_cos(static_cast<double>(x[i])) : __builtin_sin(static_cast<double>(x[i])));
+    if (!(REKUR_ABS(x[i]) <= kFar))
+      y[i] = static_cast<float>(ahead ? REKUR_COS(static_cast<double>(x[i])) : REKUR_SIN(static_cast<double>(x[i])));
   return y;
 }
 
@@ -124,12 +124,12 @@ REKUR_INLINE bool any(IVec mask) {
 
 REKUR_INLINE Vec sin(Vec x) {
   const Vec y = sine(x, 0);
-  return __builtin_expect(any(~(abs(x) <= set1(kFar))), 0) ? far_sine(x, y, 0) : select(x == zero(), x, y);  // -0 stays
+  return REKUR_EXPECT(any(~(abs(x) <= set1(kFar))), 0) ? far_sine(x, y, 0) : select(x == zero(), x, y);  // -0 stays
 }
 
 REKUR_INLINE Vec cos(Vec x) {
   const Vec y = sine(x, 1);
-  return __builtin_expect(any(~(abs(x) <= set1(kFar))), 0) ? far_sine(x, y, 1) : y;
+  return REKUR_EXPECT(any(~(abs(x) <= set1(kFar))), 0) ? far_sine(x, y, 1) : y;
 }
 
 // x + x P(x²) up to 1, and 1 - e^Q(x) beyond, where Q approximates ln erfc. Both minimax, fitted by Lawson's iteration.

@@ -26,8 +26,8 @@ enum class Start : std::uint8_t { zero, bias, c };
 // One tile: rows a[0..MR) from a_offset on, K steps down NV vectors of a panel whose rows are b_step floats apart, into c[0..MR)
 // from c_offset on. `tail` is the number of lanes in the last vector. `ahead`: K lines of memory to fetch meanwhile.
 template <int MR, int NV>
-__attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, const float* b, Index b_step, Start start,
-                                         const float* bias, Rows c, Index c_offset, Index tail, const float* ahead) {
+REKUR_NOINLINE void gemm_tile(Index K, ConstRows a, Index a_offset, const float* b, Index b_step, Start start, const float* bias,
+                              Rows c, Index c_offset, Index tail, const float* ahead) {
   Vec acc[MR][NV];
   const float* row[MR];
   REKUR_UNROLL
@@ -40,7 +40,7 @@ __attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, c
     }
   }
   for (Index k = 0; k < K; ++k) {
-    __builtin_prefetch(ahead + k * kLine, 0, 2);
+    REKUR_PREFETCH(ahead + k * kLine, 0, 2);
     Vec column[NV];
     REKUR_UNROLL
     for (int v = 0; v < NV; ++v) column[v] = load(b + v * kWidth);
@@ -135,8 +135,8 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
 // --- the same, of rows of sixteen bits ---
 
 template <class W, int MR, int NV>
-__attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset,
-                                         Index tail, bool accumulate) {
+REKUR_NOINLINE void half_tile(Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset, Index tail,
+                              bool accumulate) {
   Vec acc[MR][NV];
   REKUR_UNROLL
   for (int v = 0; v < NV; ++v) {
@@ -146,18 +146,17 @@ __attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, c
       acc[m][v] = !from ? zero() : v + 1 < NV ? load(from + v * kWidth) : load_partial(from + v * kWidth, tail);
     }
   }
-  each_row<W>(
-      K, b, NV * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
-        Vec x[MR];
-        REKUR_UNROLL
-        for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
-        REKUR_UNROLL
-        for (int v = 0; v < NV; ++v) {
-          const Vec row = W::row(rows + v * kWidth, i);
-          REKUR_UNROLL
-          for (int m = 0; m < MR; ++m) acc[m][v] = W::add(x[m], row, acc[m][v]);
-        }
-      });
+  each_row<W>(K, b, NV * kWidth, [&](Index k, const float* rows, int i) REKUR_INLINED {
+    Vec x[MR];
+    REKUR_UNROLL
+    for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
+    REKUR_UNROLL
+    for (int v = 0; v < NV; ++v) {
+      const Vec row = W::row(rows + v * kWidth, i);
+      REKUR_UNROLL
+      for (int m = 0; m < MR; ++m) acc[m][v] = W::add(x[m], row, acc[m][v]);
+    }
+  });
   REKUR_UNROLL
   for (int m = 0; m < MR; ++m) {
     REKUR_UNROLL
@@ -237,7 +236,7 @@ inline void amx_panel(AmxOperands of, Index rows, Index N, const float* panel, c
   for (Index n = 0; n < columns; n += stride) {
     const Index vectors = smaller(most, vectors_in(n, columns));
     for (Index v = 0; v < vectors; ++v) b[v] = panel + n + v * kWidth;
-    const auto each = [&](auto&& f) __attribute__((always_inline)) {
+    const auto each = [&](auto&& f) REKUR_INLINED {
       for (Index m = 0; m < rows; ++m)
         for (Index v = 0; v < vectors; ++v) {
           const Index at = n + v * kWidth;

@@ -17,8 +17,7 @@ inline constexpr Index kWorkTn = kStripRows * kPanel + kBlockTn * kColumnsTn;  /
 
 // Columns of A and the strip of B are dense: kColumnsTn and NV vectors a row.
 template <class W, int MR, int NV>
-__attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float* strip, float* c, Index ldc, Index tail,
-                                            bool accumulate) {
+REKUR_NOINLINE void gemm_tn_tile(Index K, const float* a, const float* strip, float* c, Index ldc, Index tail, bool accumulate) {
   Vec acc[MR][NV];
   REKUR_UNROLL
   for (int m = 0; m < MR; ++m) {
@@ -87,7 +86,7 @@ REKUR_INLINE Vec side_of(const float* row, Index at, Index n) {
 // A line of floats, or of twice as many numbers.
 template <bool Narrow>
 REKUR_INLINE void fetch_row(const float* row, Index offset, Index begin, Index end) {
-  for (Index n = begin; n < end; n += Narrow ? 32 : 16) __builtin_prefetch(row + (offset + n) / (Narrow ? 2 : 1));
+  for (Index n = begin; n < end; n += Narrow ? 32 : 16) REKUR_PREFETCH(row + (offset + n) / (Narrow ? 2 : 1));
 }
 
 // Columns [n0, n1) of `rows` rows, one strip of a panel's width after the other.
@@ -203,7 +202,7 @@ REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_off
             const Index vectors = vectors_in(n, n1);
             float* below = c + (m0 + m + tiles.rows(t)) * ldc + n;  // where the next row of tiles will add
             for (Index i = 0; i < (m0 + m + 2 * tiles.rows(t) <= M ? tiles.rows(t) : 0); ++i, below += ldc)
-              for (Index v = 0; v < vectors; ++v) __builtin_prefetch(below + v * kWidth, 1);
+              for (Index v = 0; v < vectors; ++v) REKUR_PREFETCH(below + v * kWidth, 1);
             gemm_tn_tiles<W>(vectors)[tiles.rows(t) - 1](
                 last - first, columns + first * kColumnsTn + m, strips + (n - n0) * lines + first * vectors * kWidth,
                 c + (m0 + m) * ldc + n, ldc, lanes(n + (vectors - 1) * kWidth, n1), accumulate || k0 > 0);

@@ -25,7 +25,7 @@ REKUR_INLINE IVec load_int(const float* p) { return (IVec)load(p); }
 
 REKUR_INLINE IVec broadcast_int(const void* p) {
   std::int32_t four;
-  __builtin_memcpy(&four, p, sizeof four);
+  REKUR_COPY(&four, p, sizeof four);
   return set1i(four);
 }
 
@@ -85,7 +85,7 @@ struct Pairs {
 
   REKUR_INLINE static int8x8_t row(const char* group) {
     std::int16_t two;
-    __builtin_memcpy(&two, group, sizeof two);
+    REKUR_COPY(&two, group, sizeof two);
     return vreinterpret_s8_s16(vdup_n_s16(two));
   }
   REKUR_INLINE static int8x8_t weights(const float* line) { return vld1_s8(reinterpret_cast<const std::int8_t*>(line)); }
@@ -112,11 +112,11 @@ struct Pairs {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(line));
     return (IVec)_mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
 #else
-    typedef std::int8_t Bytes __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
-    typedef std::int16_t Shorts __attribute__((vector_size(REKUR_VEC_BYTES)));
+    typedef std::int8_t Bytes REKUR_VECTOR(REKUR_VEC_BYTES / 2);
+    typedef std::int16_t Shorts REKUR_VECTOR(REKUR_VEC_BYTES);
     Bytes bytes;
-    __builtin_memcpy(&bytes, line, sizeof bytes);
-    return (IVec) __builtin_convertvector(bytes, Shorts);
+    REKUR_COPY(&bytes, line, sizeof bytes);
+    return (IVec)REKUR_CONVERT_VECTOR(bytes, Shorts);
 #endif
   }
   REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
@@ -145,13 +145,13 @@ constexpr Index int8_column_floats(Index K) { return kColumnHead + (K + 3) / 4 *
 template <class D>
 REKUR_INLINE void put_numbers(char* to, IVec numbers) {
   if constexpr (D::kBytes == 2 * D::kGroup) {
-    typedef std::int16_t Shorts __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
-    const Shorts shorts = __builtin_convertvector(numbers, Shorts);
-    __builtin_memcpy(to, &shorts, sizeof shorts);
+    typedef std::int16_t Shorts REKUR_VECTOR(REKUR_VEC_BYTES / 2);
+    const Shorts shorts = REKUR_CONVERT_VECTOR(numbers, Shorts);
+    REKUR_COPY(to, &shorts, sizeof shorts);
   } else {
-    typedef std::int8_t Bytes __attribute__((vector_size(REKUR_VEC_BYTES / 4)));
-    const Bytes bytes = __builtin_convertvector(numbers, Bytes);
-    __builtin_memcpy(to, &bytes, sizeof bytes);
+    typedef std::int8_t Bytes REKUR_VECTOR(REKUR_VEC_BYTES / 4);
+    const Bytes bytes = REKUR_CONVERT_VECTOR(numbers, Bytes);
+    REKUR_COPY(to, &bytes, sizeof bytes);
   }
 }
 
@@ -161,32 +161,30 @@ void narrow_row(Index K, const float* x, float* to) {
   const RowRounding rounding = row_rounding(K, x);
   const std::int32_t less = D::kCentred ? rounding.zero_point : D::kLess;
   const float head[kRowHead] = {rounding.scale, 0, 0, 0};
-  __builtin_memcpy(to, head, sizeof head);
+  REKUR_COPY(to, head, sizeof head);
   const std::int32_t kept_zero = rounding.zero_point - less;
-  __builtin_memcpy(to + 1, &kept_zero, sizeof kept_zero);
+  REKUR_COPY(to + 1, &kept_zero, sizeof kept_zero);
   char* const numbers = reinterpret_cast<char*>(to + kRowHead);
   const IVec subtracted = set1i(less);
   const Index size = D::kBytes / D::kGroup;
-  each_number(
-      rounding, K, x, [&](Index k, IVec q) __attribute__((always_inline)) { put_numbers<D>(numbers + k * size, q - subtracted); });
+  each_number(rounding, K, x, [&](Index k, IVec q) REKUR_INLINED { put_numbers<D>(numbers + k * size, q - subtracted); });
 }
 
 // --- tiles ---
 
 REKUR_INLINE Vec int8_result(IVec sum, Vec column_scale, Vec bias, float row_scale) {
-  return bias + __builtin_convertvector(sum, Vec) * (column_scale * set1(row_scale));
+  return bias + REKUR_CONVERT_VECTOR(sum, Vec) * (column_scale * set1(row_scale));
 }
 
 // out[m][v] = bias + s t (Σ …) for NV vectors of columns, which stand `stride` floats apart.
 template <class D, int MR, int NV>
-__attribute__((noinline)) void int8_tile(Index groups, ConstRows rows, const float* w, Index stride, float* out,
-                                         Index row_vectors) {
+REKUR_NOINLINE void int8_tile(Index groups, ConstRows rows, const float* w, Index stride, float* out, Index row_vectors) {
   IVec acc[MR][NV];
   const char* a[MR];
   REKUR_UNROLL
   for (int m = 0; m < MR; ++m) {
     std::int32_t z;
-    __builtin_memcpy(&z, rows[m] + 1, sizeof z);
+    REKUR_COPY(&z, rows[m] + 1, sizeof z);
     a[m] = reinterpret_cast<const char*>(rows[m] + kRowHead);
     REKUR_UNROLL
     for (int v = 0; v < NV; ++v) acc[m][v] = load_int(w + v * stride + kWidth) * set1i(-z);
@@ -356,9 +354,8 @@ inline void gemm_int8_by_amx(Index M, Index N, Index K, ConstRows a, const float
     const Index left = (N - n + kWidth - 1) / kWidth, vectors = left < most ? left : most;
     for (Index tile = 0; tile < rows.count; ++tile) {
       const Index m0 = rows.begin(tile);
-      const auto put = [&](Index m, int v, Vec y) __attribute__((always_inline)) {
-        store_partial(c[m0 + m] + c_offset + n + v * kWidth, y, lanes(n + v * kWidth, N));
-      };
+      const auto put = [&](Index m, int v, Vec y)
+                           REKUR_INLINED { store_partial(c[m0 + m] + c_offset + n + v * kWidth, y, lanes(n + v * kWidth, N)); };
       int8_product_by_amx(rows.begin(tile + 1) - m0, vectors, K, a + m0, b_packed + n / kWidth * stride, sums, most * kWidth, put);
     }
   }

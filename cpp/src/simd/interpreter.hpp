@@ -93,14 +93,14 @@ inline void activate_sum(Activation f, const float* a, const float* b, float* y,
 #endif
 
 // Functions of their own: with all activations in one, clang's stack frame was beyond what is promised of a call.
-__attribute__((noinline)) inline void activate_rows(Activation f, const InstructionRows& r) {
+REKUR_NOINLINE inline void activate_rows(Activation f, const InstructionRows& r) {
   r.each([&](const float* x, const float*, const float*, float* y, Index n) { activate(f, x, y, n); });
 }
-__attribute__((noinline)) inline void activate_sum_rows(Activation f, const InstructionRows& r) {
+REKUR_NOINLINE inline void activate_sum_rows(Activation f, const InstructionRows& r) {
   r.each([&](const float* a, const float* b, const float*, float* y, Index n) { activate_sum(f, a, b, y, n); });
 }
 #if REKUR_TRAINING
-__attribute__((noinline)) inline void slope_rows(Activation f, const InstructionRows& r) {
+REKUR_NOINLINE inline void slope_rows(Activation f, const InstructionRows& r) {
   r.each([&](const float* y, const float* dy, const float*, float* dx, Index n) { activate_backward(f, y, dy, dx, n); });
 }
 #endif
@@ -189,7 +189,7 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
         break;
       case Op::row_maximum:
         reduce_rows(
-            r.a, r.a_stride, r.y, rows, features, -__builtin_inff(), [](Vec s, Vec v) { return maximum(s, v); }, largest_lane);
+            r.a, r.a_stride, r.y, rows, features, -REKUR_INFINITY, [](Vec s, Vec v) { return maximum(s, v); }, largest_lane);
         break;
       case Op::row_count:
         for (Index row = 0; row < rows; ++row) r.y[row] = static_cast<float>(features);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "rekur/activation.hpp"
+#include "rekur/detail/compiler.hpp"
 #include "rekur/tensor.hpp"
 #include "simd/instruction.hpp"
 
@@ -75,7 +76,7 @@ struct RankedRow {
   float* values;
   std::int32_t* places;
   Index filled = 0;  // how many there are: fewer than `count` of a shorter row, or of one with NaNs
-  float largest = -__builtin_inff();
+  float largest = -REKUR_INFINITY;
   double sum = 0;
 };
 #endif

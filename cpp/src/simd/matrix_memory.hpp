@@ -57,7 +57,7 @@ struct Lanes {
 // Rows [row, row + kRowBlock) and NV vectors of lanes from `lane` on. The first block of rows begins the sums of the outputs, the
 // others go on with them: each is summed in ascending order of the rows.
 template <int NV, simd::Decay D, bool Backwards, bool Extra>
-__attribute__((noinline)) void sweep_block(const simd::MatrixSweep& s, Index row, Index lane) {
+REKUR_NOINLINE void sweep_block(const simd::MatrixSweep& s, Index row, Index lane) {
   using simd::Decay;
   Lanes<NV> state[kRowBlock];
   float* const at = s.state + row * s.lanes + lane;
@@ -171,7 +171,7 @@ REKUR_INLINE void delta_pass(Index rows, float* state, Index stride, const float
 
 // What a step adds to the state depends on all of its rows, so it is added while the next step passes over them.
 template <int NV, bool Decays, bool Backwards>
-__attribute__((noinline)) void delta_lanes(const simd::MatrixDelta& s, Index lane) {
+REKUR_NOINLINE void delta_lanes(const simd::MatrixDelta& s, Index lane) {
   float* const state = s.state + lane;
   Lanes<NV> addend = Lanes<NV>::zeros();
   const float* before = nullptr;

@@ -46,7 +46,7 @@ inline void rmsprop(float* w, const float* g, float* square, float* mean, float*
 
 inline void adam(float* w, const float* g, float* m, float* v, float* largest, Index n, float lr, float b1, float b2, float eps,
                  float c1, float c2, float decay, float grad_scale) {
-  const Vec rate = set1(lr * __builtin_sqrtf(c2) / c1);
+  const Vec rate = set1(lr * REKUR_SQRT(c2) / c1);
   const Vec shrink = set1(lr * decay);
   for (Index i = 0; i < n; i += kWidth) {
     const Index count = lanes(i, n);

@@ -36,7 +36,7 @@ inline void put_half(WeightType type, const float* from, Index count, Index k, I
     const float x = lane < count ? from[lane] : 0.0f;
     const std::uint16_t half = type == WeightType::bf16 ? detail::bf16_of(x) : detail::fp16_of(x);
     const Index at = type == WeightType::bf16 ? 2 * lane + k % 2 : k % 2 * width + lane;
-    __builtin_memcpy(to + at * static_cast<Index>(sizeof half), &half, sizeof half);
+    REKUR_COPY(to + at * static_cast<Index>(sizeof half), &half, sizeof half);
   }
 }
 
@@ -106,7 +106,7 @@ inline void pack_int8(Index width, Index group, Index K, Index count, const floa
       numbers[k / together * width * together + c * together + k % together] = static_cast<std::int8_t>(q);
       sums[c] += q;
     }
-  __builtin_memcpy(out + width, sums, static_cast<std::size_t>(count) * sizeof *sums);
+  REKUR_COPY(out + width, sums, static_cast<std::size_t>(count) * sizeof *sums);
   if (bias != nullptr) std::copy_n(bias, count, out + 2 * width);
 }
 

@@ -88,11 +88,11 @@ inline void clamp(float low, float high, float* x, Index n) {
 
 // The largest number of a row; a NaN may or may not win. -inf for an empty row.
 inline float row_maximum(const float* x, Index n) {
-  const Vec lowest = set1(-__builtin_inff());
+  const Vec lowest = set1(-REKUR_INFINITY);
   Vec best = lowest;
   Index i = 0;
   for (; i + kWidth <= n; i += kWidth) best = at_least(best, load(x + i));
-  if (i < n) best = at_least(best, fill_beyond(load_partial(x + i, n - i), n - i, -__builtin_inff()));
+  if (i < n) best = at_least(best, fill_beyond(load_partial(x + i, n - i), n - i, -REKUR_INFINITY));
   float largest = best[0];
   for (int lane = 1; lane < kWidth; ++lane) largest = best[lane] > largest ? best[lane] : largest;
   return largest;
@@ -135,24 +135,24 @@ inline void softmax_backward(const float* y, const float* dy, float* dx, Index r
 inline void log_sum_exp(const float* x, float* out, Index rows, Index n) {
   for (Index row = 0; row < rows; ++row, x += n) {
     const float largest = row_maximum(x, n);
-    const float shift = __builtin_fabsf(largest) <= __FLT_MAX__ ? largest : 0.0f;  // ±inf and NaN go through exp unharmed
-    out[row] = (float)((double)shift + __builtin_log((double)exp_and_sum(x, shift, nullptr, n)));
+    const float shift = REKUR_ABS(largest) <= REKUR_FLOAT_MAX ? largest : 0.0f;  // ±inf and NaN go through exp unharmed
+    out[row] = (float)((double)shift + REKUR_LOG((double)exp_and_sum(x, shift, nullptr, n)));
   }
 }
 
 // --- reductions ---
 
-typedef double DVec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef float HalfVec __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+typedef double DVec REKUR_VECTOR(REKUR_VEC_BYTES);
+typedef float HalfVec REKUR_VECTOR(REKUR_VEC_BYTES / 2);
 
 inline double sum_of_squares(const float* x, Index n) {
   DVec low{}, high{};
   for (Index i = 0; i < n; i += kWidth) {
     const Vec v = load_partial(x + i, lanes(i, n));
     HalfVec half[2];
-    __builtin_memcpy(half, &v, sizeof v);
-    const DVec a = __builtin_convertvector(half[0], DVec);
-    const DVec b = __builtin_convertvector(half[1], DVec);
+    REKUR_COPY(half, &v, sizeof v);
+    const DVec a = REKUR_CONVERT_VECTOR(half[0], DVec);
+    const DVec b = REKUR_CONVERT_VECTOR(half[1], DVec);
     low += a * a;
     high += b * b;
   }

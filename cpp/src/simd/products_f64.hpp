@@ -10,8 +10,8 @@
 namespace rekur {
 namespace {
 
-typedef double DoubleVec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef double LooseDoubleVec __attribute__((vector_size(REKUR_VEC_BYTES), aligned(8), may_alias));
+typedef double DoubleVec REKUR_VECTOR(REKUR_VEC_BYTES);
+typedef double LooseDoubleVec REKUR_VECTOR_AT(REKUR_VEC_BYTES, 8);
 
 inline constexpr Index kDoubleWidth = kWidth / 2;
 inline constexpr int kDoubleVectors = kRegisters == 32 ? 4 : 2;
@@ -21,8 +21,8 @@ inline constexpr Index kDoubleBlockK = 256;  // a panel's block is 64 KiB on AVX
 
 // MR rows × one panel, K steps: c starts at zero (`first`) or where it stands; products are subtracted or added.
 template <int MR>
-__attribute__((noinline)) void product_tile(Index K, const double* a, Index lda, const double* b, double* c, Index ldc, bool first,
-                                            bool subtract) {
+REKUR_NOINLINE void product_tile(Index K, const double* a, Index lda, const double* b, double* c, Index ldc, bool first,
+                                 bool subtract) {
   DoubleVec acc[MR][kDoubleVectors];
   REKUR_UNROLL
   for (int m = 0; m < MR; ++m) {

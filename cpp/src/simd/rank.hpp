@@ -33,14 +33,14 @@ REKUR_INLINE bool any_above(Vec v, Vec bound) {
 
 inline void rank(const float* x, Index n, Index first, simd::RankedRow& row) {
   constexpr Index kBlock = 64;  // few blocks have a number that counts
-  const Vec lowest = set1(-__builtin_inff());
+  const Vec lowest = set1(-REKUR_INFINITY);
   Vec most = lowest;
   for (Index i0 = 0; i0 < n; i0 += kBlock) {
     const Index end = i0 + kBlock < n ? i0 + kBlock : n;
     Vec best = lowest;
     Index i = i0;
     for (; i + kWidth <= end; i += kWidth) best = at_least(best, load(x + i));
-    if (i < end) best = at_least(best, fill_beyond(load_partial(x + i, end - i), end - i, -__builtin_inff()));
+    if (i < end) best = at_least(best, fill_beyond(load_partial(x + i, end - i), end - i, -REKUR_INFINITY));
     most = at_least(most, best);
     if (row.filled == row.count && !any_above(best, set1(row.values[row.count - 1]))) continue;
     for (i = i0; i < end; ++i)
@@ -51,10 +51,10 @@ inline void rank(const float* x, Index n, Index first, simd::RankedRow& row) {
   for (int lane = 1; lane < kWidth; ++lane) largest = most[lane] > largest ? most[lane] : largest;
   if (largest > row.largest) {
     // -inf - -inf would be no number; nothing has been added up then.
-    if (row.sum != 0) row.sum *= __builtin_exp((double)row.largest - (double)largest);
+    if (row.sum != 0) row.sum *= REKUR_EXP((double)row.largest - (double)largest);
     row.largest = largest;
   }
-  const float shift = __builtin_fabsf(row.largest) <= __FLT_MAX__ ? row.largest : 0.0f;
+  const float shift = REKUR_ABS(row.largest) <= REKUR_FLOAT_MAX ? row.largest : 0.0f;
   row.sum += (double)exp_and_sum(x, shift, nullptr, n);
 }
 

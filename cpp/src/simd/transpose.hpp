@@ -11,8 +11,8 @@ namespace {
 // Exchanges the blocks of S lanes that stand on the wrong side of a pair of rows.
 template <int S, int... L>
 REKUR_INLINE void exchange(Vec& a, Vec& b, std::integer_sequence<int, L...>) {
-  const Vec low = __builtin_shufflevector(a, b, ((L & S) ? L - S + kWidth : L)...);
-  b = __builtin_shufflevector(a, b, ((L & S) ? L + kWidth : L + S)...);
+  const Vec low = REKUR_SHUFFLE(a, b, ((L & S) ? L - S + kWidth : L)...);
+  b = REKUR_SHUFFLE(a, b, ((L & S) ? L + kWidth : L + S)...);
   a = low;
 }
 

@@ -165,7 +165,7 @@ class _Equations:
         w, reads = self.w, self.reads[step]
         sums = [v for v in sorted(self.needed) if self._reduces_in(v, step)]
         for v in sums:
-            start = "-__builtin_inff()" if self.values[v]["op"] == "row_maximum" else "0.0f"
+            start = "-REKUR_INFINITY" if self.values[v]["op"] == "row_maximum" else "0.0f"
             w.line(f"Vec {self.v(v)}_sum = set1({start});")
         if reads or sums:
             w.line(f"for (int i = 0; i < {self.n}; i += kWidth) {{")
@@ -182,7 +182,7 @@ class _Equations:
             for v in sums:
                 of = self.v(self.values[v]["operands"][0])
                 if self.values[v]["op"] == "row_maximum":
-                    inside = f"within<{self.n}>({of}, i, -__builtin_inff())"
+                    inside = f"within<{self.n}>({of}, i, -REKUR_INFINITY)"
                     w.line(f"{self.v(v)}_sum = maximum({self.v(v)}_sum, {inside});")
                 else:
                     w.line(f"{self.v(v)}_sum = {self.v(v)}_sum + within<{self.n}>({of}, i, 0.0f);")

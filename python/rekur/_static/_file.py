@@ -13,14 +13,14 @@ from rekur._cpp_text import filled, literal
 from rekur._static._equations import FUNCTIONS
 from rekur._static._writer import BEYOND, INT8, Constants, Writer
 
-_HEADERS = ("rekur/activation.hpp", "rekur/detail/inline.hpp", "rekur/detail/float_mode.hpp")
+_COMPILER = "rekur/detail/compiler.hpp"
+_HEADERS = ("rekur/activation.hpp", _COMPILER, "rekur/detail/float_mode.hpp")
 _VECTORS = ("rekur/detail/vec.hpp", "rekur/detail/math.hpp", "rekur/detail/activation.hpp")
 _STEPS, _WEIGHTS = "rekur/detail/static_steps.hpp", "rekur/detail/weights.hpp"
 _ROWS = ("rekur/detail/int8.hpp", "rekur/detail/static_int8.hpp")
 _TYPES = {"f4": "float", "u2": "uint16_t", "i1": "int8_t", "i4": "int32_t"}
-_MACROS = (
-    "REKUR_INLINE", "REKUR_INLINED", "REKUR_UNROLL", "REKUR_UNROLL_FOUR", "REKUR_STATIC_ISA", "REKUR_STATIC_BYTES",
-    "REKUR_STATIC_DOT", "REKUR_VEC_BYTES", "REKUR_SIMD_NAMESPACE",
+_OWN_MACROS = (
+    "REKUR_STATIC_ISA", "REKUR_STATIC_BYTES", "REKUR_STATIC_DOT", "REKUR_VEC_BYTES", "REKUR_SIMD_NAMESPACE",
 )  # fmt: skip
 # Products and sums are rounded one by one, as the engine's are, whatever -ffp-contract says.
 _BEGIN = """\
@@ -82,7 +82,8 @@ def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], ou
     yield f"namespace {namespace} {{\n\n"
     yield from _constants(writer)
     # Code is named after its instruction set: of two files for different ones no linker takes one for the other.
-    yield from (f"#undef {macro}\n" for macro in _MACROS)
+    macros = (*sorted(set(re.findall(r"#define (REKUR_\w+)", _text(_COMPILER)))), *_OWN_MACROS)
+    yield from (f"#undef {macro}\n" for macro in macros)
     yield _text("rekur/detail/static_isa.hpp")
     yield "inline namespace REKUR_STATIC_ISA {\n\n"
     yield f"// Of rekur {_core.__version__}, its comments left out: vectors, their functions, layers of fixed sizes.\n"
@@ -91,8 +92,7 @@ def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], ou
     yield from _model(writer, inputs, outputs)
     yield f"\n}}  // inline namespace REKUR_STATIC_ISA\n}}  // namespace {namespace}\n\n"
     yield _END
-    for macro in _MACROS:
-        yield f"#undef {macro}\n"
+    yield from (f"#undef {macro}\n" for macro in macros)
 
 
 def _introduction(
@@ -209,7 +209,7 @@ def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> I
         yield from (f"    {line}\n" for line in state.moves(False, f"state + {at}"))
         at += state.size
     yield "    static_cast<void>(state);\n  }\n\n private:\n"
-    yield f"  __attribute__((noinline)) void run({', '.join(declared)}) noexcept {{\n"
+    yield f"  REKUR_NOINLINE void run({', '.join(declared)}) noexcept {{\n"
     indent = 4
     for line in (*writer.declarations, *writer.body):
         indent -= 2 * line.startswith("}")

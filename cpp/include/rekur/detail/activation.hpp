@@ -22,7 +22,7 @@ REKUR_INLINE Vec activation(Activation f, Vec x) {
   } else if constexpr (K == ActivationKind::elu) {
     return select(x > zero(), x, set1(f.alpha) * expm1_nonpositive(at_most(x, zero())));
   } else if constexpr (K == ActivationKind::softsign) {
-    const Vec a = at_most(abs(x), set1(__FLT_MAX__));  // so that ±inf gives ±1 instead of inf / inf
+    const Vec a = at_most(abs(x), set1(REKUR_FLOAT_MAX));  // so that ±inf gives ±1 instead of inf / inf
     return copysign(a / (one + a), x);
   } else if constexpr (K == ActivationKind::hard_sigmoid) {
     return at_most(at_least(fma(x, set1(f.alpha), set1(f.beta)), zero()), one);
@@ -113,20 +113,20 @@ REKUR_INLINE auto with_kind(ActivationKind kind, const Body& body) {
 using VectorFunction = Vec (*)(Vec v, float alpha, float beta);
 
 template <ActivationKind K>
-__attribute__((noinline)) Vec activation_function(Vec x, float alpha, float beta) {
+REKUR_NOINLINE Vec activation_function(Vec x, float alpha, float beta) {
   return activation<K>({K, alpha, beta}, x);
 }
 
 template <ActivationKind K>
-__attribute__((noinline)) Vec slope_function(Vec y, float alpha, float beta) {
+REKUR_NOINLINE Vec slope_function(Vec y, float alpha, float beta) {
   return activation_slope<K>({K, alpha, beta}, y);
 }
 
-__attribute__((noinline)) inline VectorFunction function_of(ActivationKind kind) {
+REKUR_NOINLINE inline VectorFunction function_of(ActivationKind kind) {
   return with_kind(kind, [](auto k) -> VectorFunction { return activation_function<k.kind>; });
 }
 
-__attribute__((noinline)) inline VectorFunction slope_of(ActivationKind kind) {
+REKUR_NOINLINE inline VectorFunction slope_of(ActivationKind kind) {
   return with_kind(kind, [](auto k) -> VectorFunction { return slope_function<k.kind>; });
 }
 

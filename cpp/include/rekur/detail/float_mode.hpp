@@ -3,6 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#if defined(_M_X64) || defined(_M_ARM64)
+#include <intrin.h>
+#endif
 
 namespace rekur::detail {
 
@@ -33,6 +36,16 @@ inline FloatMode float_mode() noexcept {
   return mode;
 }
 inline void set_float_mode(FloatMode mode) noexcept { asm volatile("vmsr fpscr, %0" : : "r"(mode) : "memory"); }
+#elif defined(_M_X64)  // no asm there
+using FloatMode = std::uint32_t;
+inline constexpr FloatMode kFlushBits = 0x8040;
+inline FloatMode float_mode() noexcept { return _mm_getcsr(); }
+inline void set_float_mode(FloatMode mode) noexcept { _mm_setcsr(mode); }
+#elif defined(_M_ARM64)
+using FloatMode = std::uint64_t;
+inline constexpr FloatMode kFlushBits = FloatMode{1} << 24;
+inline FloatMode float_mode() noexcept { return static_cast<FloatMode>(_ReadStatusReg(ARM64_FPCR)); }
+inline void set_float_mode(FloatMode mode) noexcept { _WriteStatusReg(ARM64_FPCR, static_cast<__int64>(mode)); }
 #else
 using FloatMode = std::uint32_t;
 inline constexpr FloatMode kFlushBits = 0;

@@ -22,26 +22,24 @@ struct Largest {
   std::int32_t a, b;
 };
 REKUR_INLINE Largest largest_of_lanes(IVec a, IVec b) {
-  typedef std::int32_t Four __attribute__((vector_size(16)));
+  typedef std::int32_t Four REKUR_VECTOR(16);
 #if REKUR_VEC_BYTES == 64
-  typedef std::int32_t Eight __attribute__((vector_size(32)));
-  const Eight a8 = __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7),
-              a9 = __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
-  const Eight b8 = __builtin_shufflevector(b, b, 0, 1, 2, 3, 4, 5, 6, 7),
-              b9 = __builtin_shufflevector(b, b, 8, 9, 10, 11, 12, 13, 14, 15);
+  typedef std::int32_t Eight REKUR_VECTOR(32);
+  const Eight a8 = REKUR_SHUFFLE(a, a, 0, 1, 2, 3, 4, 5, 6, 7), a9 = REKUR_SHUFFLE(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
+  const Eight b8 = REKUR_SHUFFLE(b, b, 0, 1, 2, 3, 4, 5, 6, 7), b9 = REKUR_SHUFFLE(b, b, 8, 9, 10, 11, 12, 13, 14, 15);
   const Eight a_eight = a8 > a9 ? a8 : a9, b_eight = b8 > b9 ? b8 : b9;
 #elif REKUR_VEC_BYTES == 32
   const IVec a_eight = a, b_eight = b;
 #endif
 #if REKUR_VEC_BYTES >= 32
-  const Four a4 = __builtin_shufflevector(a_eight, a_eight, 0, 1, 2, 3), a5 = __builtin_shufflevector(a_eight, a_eight, 4, 5, 6, 7);
-  const Four b4 = __builtin_shufflevector(b_eight, b_eight, 0, 1, 2, 3), b5 = __builtin_shufflevector(b_eight, b_eight, 4, 5, 6, 7);
+  const Four a4 = REKUR_SHUFFLE(a_eight, a_eight, 0, 1, 2, 3), a5 = REKUR_SHUFFLE(a_eight, a_eight, 4, 5, 6, 7);
+  const Four b4 = REKUR_SHUFFLE(b_eight, b_eight, 0, 1, 2, 3), b5 = REKUR_SHUFFLE(b_eight, b_eight, 4, 5, 6, 7);
   const Four a_four = a4 > a5 ? a4 : a5, b_four = b4 > b5 ? b4 : b5;
 #else
   const Four a_four = a, b_four = b;
 #endif
   // Of both side by side.
-  const Four low = __builtin_shufflevector(a_four, b_four, 0, 1, 4, 5), high = __builtin_shufflevector(a_four, b_four, 2, 3, 6, 7);
+  const Four low = REKUR_SHUFFLE(a_four, b_four, 0, 1, 4, 5), high = REKUR_SHUFFLE(a_four, b_four, 2, 3, 6, 7);
   const Four two = low > high ? low : high;
   return {two[0] > two[1] ? two[0] : two[1], two[2] > two[3] ? two[2] : two[3]};
 }
@@ -65,17 +63,16 @@ REKUR_INLINE RowRounding row_rounding(Index K, const float* x) {
   if (k < K) see(load_partial(x + k, K - k));
   const Largest ends = largest_of_lanes(high, low);
   float top, bottom;
-  __builtin_memcpy(&top, &ends.a, sizeof top);
-  __builtin_memcpy(&bottom, &ends.b, sizeof bottom);
+  REKUR_COPY(&top, &ends.a, sizeof top);
+  REKUR_COPY(&bottom, &ends.b, sizeof bottom);
   bottom = -bottom;
   const float range = top - bottom;
   const bool finite = ends.a < 0x7F800000 && ends.b < 0x7F800000 && range <= 3.0e38f;
-  const float scale = finite ? range * (1.0f / 255.0f) : __builtin_nanf(""),
-              inverse = finite && range > 1e-30f ? 255.0f / range : 0.0f;
+  const float scale = finite ? range * (1.0f / 255.0f) : REKUR_NAN, inverse = finite && range > 1e-30f ? 255.0f / range : 0.0f;
   // Rounded to an integer, to the nearest even one, in the lowest bits.
   const float shifted = finite ? kRound - apart(bottom * inverse) : kRound;
   std::int32_t zero_point;
-  __builtin_memcpy(&zero_point, &shifted, sizeof zero_point);
+  REKUR_COPY(&zero_point, &shifted, sizeof zero_point);
   return {scale, inverse, zero_point - kRoundBits};
 }
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "rekur/detail/inline.hpp"
+#include "rekur/detail/compiler.hpp"
 
 namespace rekur::detail {
 
@@ -16,11 +16,11 @@ constexpr bool takes_int8(long long K, long long N) noexcept { return K >= 16 &&
 REKUR_INLINE float int8_scale(float largest) noexcept {
   std::uint32_t bits;
   const float scale = largest / 127.0f;
-  __builtin_memcpy(&bits, &scale, sizeof bits);
+  REKUR_COPY(&bits, &scale, sizeof bits);
   if ((bits & 0x7F800000u) == 0) return 0;  // which the engine takes for 0
   if ((bits & 0x7F800000u) != 0x7F800000u) bits = (bits + 0xFFu) & ~0xFFu;
   float result;
-  __builtin_memcpy(&result, &bits, sizeof result);
+  REKUR_COPY(&result, &bits, sizeof result);
   return result;
 }
 

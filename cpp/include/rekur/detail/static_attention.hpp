@@ -54,7 +54,7 @@ void attend(int at, const float* query, float scale, const float* additive, cons
   alignas(64) float q[lines(Dim)], out[Ring::columns], s[kAttentionKeys];
   map<Dim>(query, q, [=](Vec v) REKUR_INLINED { return v * set1(scale); });
   fill<Value>(0.0f, out);
-  Vec largest = set1(-__builtin_inff()), sum = zero();
+  Vec largest = set1(-REKUR_INFINITY), sum = zero();
   for (int k0 = 0; k0 < end; k0 += kAttentionKeys) {
     const int n = end - k0 < kAttentionKeys ? end - k0 : kAttentionKeys, low = begin > k0 ? begin - k0 : 0;
     if (low >= n) continue;
@@ -67,7 +67,7 @@ void attend(int at, const float* query, float scale, const float* additive, cons
         const Vec key = load(keys + i * kAttentionKeys + k);
         v = additive ? fma(set1(additive[i]), tanh(set1(q[i]) + key), v) : fma(set1(q[i]), key, v);
       }
-      v = select(lanes_within(k, low, n), v, set1(-__builtin_inff()));
+      v = select(lanes_within(k, low, n), v, set1(-REKUR_INFINITY));
       store(s + k, v);
       largest = at_least(v, largest);
     }

@@ -85,8 +85,8 @@ struct Int8Dots {
   REKUR_INLINE static IVec add(IVec sums, Group row, IVec weights) {
     for (int lane = 0; lane < kWidth; ++lane) {
       const auto w = static_cast<std::uint32_t>(weights[lane]);
-      const std::int32_t first = __builtin_arm_smlad(row.even, __builtin_arm_sxtb16(static_cast<std::int32_t>(w)), sums[lane]);
-      sums[lane] = __builtin_arm_smlad(row.odd, __builtin_arm_sxtb16(static_cast<std::int32_t>(w >> 8 | w << 24)), first);
+      const std::int32_t first = REKUR_ARM_SMLAD(row.even, REKUR_ARM_SXTB16(static_cast<std::int32_t>(w)), sums[lane]);
+      sums[lane] = REKUR_ARM_SMLAD(row.odd, REKUR_ARM_SXTB16(static_cast<std::int32_t>(w >> 8 | w << 24)), first);
     }
     return sums;
   }
@@ -106,22 +106,22 @@ struct Int8Dots {
   REKUR_INLINE static void put(Number* to, IVec q) {
     if constexpr (kCentred) {
 #if REKUR_VEC_BYTES == 64
-      q = __builtin_shufflevector(q, q, 0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+      q = REKUR_SHUFFLE(q, q, 0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
 #elif REKUR_VEC_BYTES == 32
-      q = __builtin_shufflevector(q, q, 0, 2, 1, 3, 4, 6, 5, 7);
+      q = REKUR_SHUFFLE(q, q, 0, 2, 1, 3, 4, 6, 5, 7);
 #else
-      q = __builtin_shufflevector(q, q, 0, 2, 1, 3);
+      q = REKUR_SHUFFLE(q, q, 0, 2, 1, 3);
 #endif
     }
-    typedef Number Numbers __attribute__((vector_size(kWidth * sizeof(Number))));
-    const Numbers numbers = __builtin_convertvector(q, Numbers);
-    __builtin_memcpy(to, &numbers, sizeof numbers);
+    typedef Number Numbers REKUR_VECTOR(kWidth * sizeof(Number));
+    const Numbers numbers = REKUR_CONVERT_VECTOR(q, Numbers);
+    REKUR_COPY(to, &numbers, sizeof numbers);
   }
 
  private:
   REKUR_INLINE static std::int32_t four_bytes(const void* p) {
     std::int32_t four;
-    __builtin_memcpy(&four, p, sizeof four);
+    REKUR_COPY(&four, p, sizeof four);
     return four;
   }
   REKUR_INLINE static IVec broadcast(const void* p) { return set1i(four_bytes(p)); }
@@ -149,7 +149,7 @@ struct Int8Row {
 
 REKUR_INLINE IVec load_group(const void* p) {
   IVec v;
-  __builtin_memcpy(&v, p, sizeof v);
+  REKUR_COPY(&v, p, sizeof v);
   return v;
 }
 
@@ -163,7 +163,7 @@ REKUR_INLINE void int8_start(const Int8Row<K>& row, const std::int32_t* sums, IV
 // bias + s t Σ (q - z) p of a vector of columns.
 template <int K>
 REKUR_INLINE Vec int8_sum(const Int8Row<K>& row, IVec acc, Vec scales, Vec bias) {
-  return bias + apart(__builtin_convertvector(acc, Vec) * (scales * set1(row.scale)));
+  return bias + apart(REKUR_CONVERT_VECTOR(acc, Vec) * (scales * set1(row.scale)));
 }
 
 }  // namespace REKUR_SIMD_NAMESPACE

@@ -52,7 +52,7 @@ REKUR_INLINE void panel_sums(Panels<N>, const Int8Row<K>& row, const Int8Matrix&
 template <int Rows, int N>
 REKUR_INLINE void embedding(const std::int32_t* id, const std::int8_t* table, const float* scales, float* y) {
   const bool known = *id >= 0 && *id < Rows;
-  for (int i = 0; i < N; ++i) y[i] = known ? static_cast<float>(table[*id * N + i]) * scales[i] : __builtin_nanf("");
+  for (int i = 0; i < N; ++i) y[i] = known ? static_cast<float>(table[*id * N + i]) * scales[i] : REKUR_NAN;
 }
 
 }  // namespace REKUR_SIMD_NAMESPACE

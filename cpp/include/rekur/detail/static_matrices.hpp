@@ -135,8 +135,8 @@ REKUR_INLINE void matrix_head(float query_scale, float key_scale, float decay_po
       const float bound = exp(set1(1.0f) * set1(-*m))[0];
       map<K>(k, k, scaled(b));
       sweep<K, L, false>(state, &a, k, v, q, out);
-      const float normalizer = __builtin_fabsf(out[V]), most = normalizer < bound ? bound : normalizer;
-      map<V>(out, out, scaled(1.0f / (most < __FLT_MIN__ ? __FLT_MIN__ : most)));
+      const float normalizer = REKUR_ABS(out[V]), most = normalizer < bound ? bound : normalizer;
+      map<V>(out, out, scaled(1.0f / (most < REKUR_FLOAT_MIN ? REKUR_FLOAT_MIN : most)));
     } else {
       sweep<K, L, false>(state, nullptr, k, v, q, out);
     }

@@ -18,14 +18,14 @@ template <int Rows, int N, class W>
 REKUR_INLINE void position_embedding(double t, const W* table, float* y) {
   const bool known = t >= 0 && t < static_cast<double>(Rows);
   const int row = known ? static_cast<int>(t) : 0;
-  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + row * N + i) : set1(__builtin_nanf("")));
+  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + row * N + i) : set1(REKUR_NAN));
 }
 
 template <int N>
 REKUR_INLINE void sine_position(double t, const double* rate, float* y) {
   for (int i = 0; i < N; ++i) {
     const double angle = t * rate[i];
-    y[i] = static_cast<float>(i % 2 ? __builtin_cos(angle) : __builtin_sin(angle));
+    y[i] = static_cast<float>(i % 2 ? REKUR_COS(angle) : REKUR_SIN(angle));
   }
 }
 
@@ -35,7 +35,7 @@ REKUR_INLINE void rotary_position(double t, const double* rate, const float* x, 
   constexpr int half = N / 2;
   for (int i = 0; i < half; ++i) {
     const double angle = t * rate[i];
-    const float c = static_cast<float>(__builtin_cos(angle)), s = static_cast<float>(__builtin_sin(angle));
+    const float c = static_cast<float>(REKUR_COS(angle)), s = static_cast<float>(REKUR_SIN(angle));
     const float a = x[i], b = x[half + i];
     y[i] = a * c - b * s;
     y[half + i] = b * c + a * s;

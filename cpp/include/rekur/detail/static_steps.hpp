@@ -165,8 +165,8 @@ REKUR_INLINE void activate(float alpha, float beta, const float* x, float* y) {
 
 template <int N>
 REKUR_INLINE void softmax(const float* x, float* y) {
-  Vec best = set1(-__builtin_inff());
-  for (int i = 0; i < N; i += kWidth) best = at_least(best, within<N>(load(x + i), i, -__builtin_inff()));
+  Vec best = set1(-REKUR_INFINITY);
+  for (int i = 0; i < N; i += kWidth) best = at_least(best, within<N>(load(x + i), i, -REKUR_INFINITY));
   float largest = best[0];
   for (int lane = 1; lane < kWidth; ++lane) largest = best[lane] > largest ? best[lane] : largest;
   Vec total = zero();
@@ -219,7 +219,7 @@ REKUR_INLINE void prelu(const float* x, const float* alpha, float* y) {
 template <int Rows, int N, class W>
 REKUR_INLINE void embedding(const std::int32_t* id, const W* table, float* y) {
   const bool known = *id >= 0 && *id < Rows;
-  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + *id * N + i) : set1(__builtin_nanf("")));
+  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + *id * N + i) : set1(REKUR_NAN));
 }
 
 // 1 and x, or 0 and zeros where all of x is `value`.

@@ -142,18 +142,16 @@ struct Panels {
     } else {
       const std::uint16_t half = Type == WeightType::bf16 ? detail::bf16_of(x) : detail::fp16_of(x);
       const int at = Type == WeightType::bf16 ? 2 * lane + k % 2 : k % 2 * kWidth + lane;
-      __builtin_memcpy(reinterpret_cast<char*>(vector) + at * static_cast<int>(sizeof half), &half, sizeof half);
+      REKUR_COPY(reinterpret_cast<char*>(vector) + at * static_cast<int>(sizeof half), &half, sizeof half);
     }
   }
   void set(int k, int slot, int unit, std::int8_t number)
     requires(Type == WeightType::int8)
   {
-    __builtin_memcpy(reinterpret_cast<char*>(data + vector_of(k, slot, unit)) + 4 * (unit % kWidth) + k % 4, &number, 1);
+    REKUR_COPY(reinterpret_cast<char*>(data + vector_of(k, slot, unit)) + 4 * (unit % kWidth) + k % 4, &number, 1);
   }
   // An integer in place of a float.
-  void set_bits(int slot, int unit, std::int32_t x) {
-    __builtin_memcpy(data + vector_of(0, slot, unit) + unit % kWidth, &x, sizeof x);
-  }
+  void set_bits(int slot, int unit, std::int32_t x) { REKUR_COPY(data + vector_of(0, slot, unit) + unit % kWidth, &x, sizeof x); }
 
  private:
   static int vector_of(int k, int slot, int unit) {
@@ -356,7 +354,7 @@ class RecurrentCore {
       for (int u = 0; u < Hidden; ++u) peephole_[row * kPadded + u] = peephole[row * Hidden + u];
   }
 
-  __attribute__((noinline)) const float* step(const float* x) noexcept {
+  REKUR_NOINLINE const float* step(const float* x) noexcept {
     alignas(64) float record[info.phases > 1 ? info.slots * kPadded : 1];
     const float* const h = this->h();
     turn_ ^= 1;
@@ -523,7 +521,7 @@ class DenseCore {
     }
   }
 
-  __attribute__((noinline)) const float* step(const float* x) noexcept {
+  REKUR_NOINLINE const float* step(const float* x) noexcept {
     constexpr int full = kPanels / kPassPanels, rest = kPanels % kPassPanels;
     const RowOf<In, kType> row(x);
     for (int i = 0; i < full; ++i) run_pass<kPassPanels>(i * kPassPanels, row);
@@ -586,7 +584,7 @@ class DotsCore {
     return y_;
   }
 
-  __attribute__((noinline)) const float* step_apart(const float* x) noexcept {
+  REKUR_NOINLINE const float* step_apart(const float* x) noexcept {
     sum(x);
     if constexpr (Options::softmax) softmax_row<Out>(y_);
     return y_;

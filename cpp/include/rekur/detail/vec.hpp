@@ -21,7 +21,10 @@
 #include <arm_neon.h>
 #endif
 
-#include "rekur/detail/inline.hpp"
+#include "rekur/detail/compiler.hpp"
+#if !defined(REKUR_VECTOR)
+#error "rekur: the engine and static.hpp compute with vectors that g++, clang and clang-cl have"
+#endif
 
 namespace rekur {
 
@@ -40,17 +43,17 @@ inline constexpr int kRegisters = 16;
 
 // The AVX-512 intrinsics below are the maskz forms with every lane on: the same instructions, without g++ 12's false warnings about
 // the undefined vector inside the plain forms.
-typedef float Vec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef std::int32_t IVec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef std::uint32_t UVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef float Vec REKUR_VECTOR(REKUR_VEC_BYTES);
+typedef std::int32_t IVec REKUR_VECTOR(REKUR_VEC_BYTES);
+typedef std::uint32_t UVec REKUR_VECTOR(REKUR_VEC_BYTES);
 
 REKUR_INLINE Vec load(const float* p) {
   Vec v;
-  __builtin_memcpy(&v, p, sizeof v);
+  REKUR_COPY(&v, p, sizeof v);
   return v;
 }
 
-REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+REKUR_INLINE void store(float* p, Vec v) { REKUR_COPY(p, &v, sizeof v); }
 
 REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that would turn -0 into +0
 REKUR_INLINE Vec zero() { return Vec{}; }
@@ -120,7 +123,7 @@ REKUR_INLINE Vec sqrt(Vec v) {
 #elif defined(__SSE2__)
   return (Vec)_mm_sqrt_ps((__m128)v);
 #else
-  for (int i = 0; i < kWidth; ++i) v[i] = __builtin_sqrtf(v[i]);
+  for (int i = 0; i < kWidth; ++i) v[i] = REKUR_SQRT(v[i]);
   return v;
 #endif
 }
@@ -173,7 +176,7 @@ REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWi
 // Sum of the lanes, always in the same order: halves are folded onto each other.
 REKUR_INLINE float horizontal_sum(Vec v) {
   float s[kWidth];
-  __builtin_memcpy(s, &v, sizeof v);
+  REKUR_COPY(s, &v, sizeof v);
   for (int half = kWidth / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) s[i] += s[i + half];
   return s[0];
@@ -183,20 +186,19 @@ REKUR_INLINE float horizontal_sum(Vec v) {
 inline constexpr int kSixteen = 16 / kWidth;
 
 REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
-  typedef float Four __attribute__((vector_size(16)));
+  typedef float Four REKUR_VECTOR(16);
 #if REKUR_VEC_BYTES == 64
-  typedef float Eight __attribute__((vector_size(32)));
-  const Eight eight = __builtin_shufflevector(s[0], s[0], 0, 1, 2, 3, 4, 5, 6, 7) +
-                      __builtin_shufflevector(s[0], s[0], 8, 9, 10, 11, 12, 13, 14, 15);
+  typedef float Eight REKUR_VECTOR(32);
+  const Eight eight = REKUR_SHUFFLE(s[0], s[0], 0, 1, 2, 3, 4, 5, 6, 7) + REKUR_SHUFFLE(s[0], s[0], 8, 9, 10, 11, 12, 13, 14, 15);
 #elif REKUR_VEC_BYTES == 32
   const Vec eight = s[0] + s[1];
 #endif
 #if REKUR_VEC_BYTES >= 32
-  const Four four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+  const Four four = REKUR_SHUFFLE(eight, eight, 0, 1, 2, 3) + REKUR_SHUFFLE(eight, eight, 4, 5, 6, 7);
 #else
   const Four four = (s[0] + s[2]) + (s[1] + s[3]);
 #endif
-  const Four two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  const Four two = four + REKUR_SHUFFLE(four, four, 2, 3, 0, 1);
   return two[0] + two[1];
 }
 

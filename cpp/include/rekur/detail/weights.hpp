@@ -11,7 +11,7 @@
 namespace rekur {
 namespace REKUR_SIMD_NAMESPACE {
 
-typedef std::uint16_t Halves __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+typedef std::uint16_t Halves REKUR_VECTOR(REKUR_VEC_BYTES / 2);
 
 // A vector of numbers of sixteen bits that stand one after the other.
 REKUR_INLINE Vec widen_bf16(const std::uint16_t* p) {
@@ -21,8 +21,8 @@ REKUR_INLINE Vec widen_bf16(const std::uint16_t* p) {
   const UVec bits = (UVec)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #else
   Halves half;
-  __builtin_memcpy(&half, p, sizeof half);
-  const UVec bits = __builtin_convertvector(half, UVec);
+  REKUR_COPY(&half, p, sizeof half);
+  const UVec bits = REKUR_CONVERT_VECTOR(half, UVec);
 #endif
   return (Vec)(bits << 16);
 }
@@ -36,13 +36,13 @@ REKUR_INLINE Vec widen_fp16(const std::uint16_t* p) {
   return (Vec)_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 #elif defined(__aarch64__)
   float16x4_t half;
-  __builtin_memcpy(&half, p, sizeof half);
+  REKUR_COPY(&half, p, sizeof half);
   return (Vec)vcvt_f32_f16(half);
 #else
   // Finite ones alone, which is what is kept so. None of it is a denormal, and so none is flushed.
   Halves half;
-  __builtin_memcpy(&half, p, sizeof half);
-  const IVec bits = __builtin_convertvector(half, IVec), rest = (bits & 0x7FFF) << 13;
+  REKUR_COPY(&half, p, sizeof half);
+  const IVec bits = REKUR_CONVERT_VECTOR(half, IVec), rest = (bits & 0x7FFF) << 13;
   const Vec small = (Vec)(rest + 0x38800000) - set1(0x1p-14f);
   return (Vec)((IVec)select(rest < 0x00800000, small, (Vec)(rest + 0x38000000)) | (bits & 0x8000) << 16);
 #endif
@@ -58,7 +58,7 @@ struct Bf16Rows {
   static constexpr int kTogether = 2;
   REKUR_INLINE static Vec row(const float* p, int i) {
     UVec pair;
-    __builtin_memcpy(&pair, p, sizeof pair);
+    REKUR_COPY(&pair, p, sizeof pair);
     return (Vec)(i == 0 ? pair << 16 : pair & 0xFFFF0000u);
   }
   REKUR_INLINE static Vec add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }

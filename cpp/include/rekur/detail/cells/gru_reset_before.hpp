@@ -6,7 +6,7 @@
 #pragma once
 
 #include "rekur/detail/cells/cell_info.hpp"
-#include "rekur/detail/inline.hpp"
+#include "rekur/detail/compiler.hpp"
 
 namespace rekur::cells {
 
