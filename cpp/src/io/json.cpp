@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "io/number_text.hpp"
 #include "io/suggest.hpp"
 #include "runtime/sort.hpp"
 
@@ -110,25 +111,6 @@ void append_utf8(std::string& out, std::uint32_t code) {
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-// Whether a valid literal that double cannot hold is at least 1 in magnitude: tells an overflow from an underflow.
-bool at_least_one(std::string_view literal) {
-  // Beyond these an exponent is stronger than any number of digits that fits into memory, and sums with it stay in range.
-  constexpr std::int64_t kMost = std::int64_t{1} << 62;
-  const std::size_t e = std::min(literal.find_first_of("eE"), literal.size());
-  const std::string_view digits = literal.substr(0, e);
-  const std::size_t point = std::min(digits.find('.'), e), leading = digits.find_first_of("123456789");
-  if (leading == digits.npos) return false;  // zero, whatever its exponent
-  std::int64_t exponent = 0;
-  if (e < literal.size()) {
-    const char* begin = literal.data() + e + (literal[e + 1] == '+' ? 2 : 1);
-    const auto [end, status] = std::from_chars(begin, literal.data() + literal.size(), exponent);
-    if (status == std::errc::result_out_of_range) exponent = *begin == '-' ? -kMost : kMost;
-    exponent = std::clamp(exponent, -kMost, kMost);
-  }
-  const auto magnitude = static_cast<std::int64_t>(point) - static_cast<std::int64_t>(leading) - (leading < point ? 1 : 0);
-  return magnitude + exponent >= 0;
-}
 
 }  // namespace
 
@@ -306,17 +288,14 @@ class Parser {
       digits();
     }
     const std::string_view literal = text_.substr(start, at_ - start);
-    const char *begin = literal.data(), *end = begin + literal.size();
     if (integer && literal != "-0") {  // which is no integer: its sign would be lost
       std::int64_t result = 0;
-      if (std::from_chars(begin, end, result).ec != std::errc{}) fail("integer beyond 64 bits", start);
+      if (std::from_chars(literal.data(), literal.data() + literal.size(), result).ec != std::errc{})
+        fail("integer beyond 64 bits", start);
       return result;
     }
-    double result = 0;
-    if (std::from_chars(begin, end, result).ec != std::errc{}) {
-      if (at_least_one(literal)) fail("number beyond the range of double", start);
-      result = *begin == '-' ? -0.0 : 0.0;
-    }
+    const double result = io::read_double(literal);
+    if (std::isinf(result)) fail("number beyond the range of double", start);
     return result;
   }
 
@@ -360,7 +339,7 @@ void write_string(std::string& out, std::string_view text) {
 void write_double(std::string& out, double value) {
   if (!std::isfinite(value)) throw_error("JSON: NaN and infinity cannot be written");
   char digits[32];
-  const std::string_view text(digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr - digits));
+  const std::string_view text(digits, io::write_double(value, digits));
   out += text;
   if (text.find_first_of(".e") == text.npos) out += ".0";
 }
