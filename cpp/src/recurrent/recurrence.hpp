@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <new>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "kernels/steps.hpp"
 #include "recurrent/program.hpp"
 #include "recurrent/recurrent.hpp"
+#include "runtime/line_memory.hpp"
 #include "runtime/locks.hpp"
 #include "simd/pack.hpp"
 
@@ -27,8 +27,7 @@ class Buffer {
     if (size > size_) {
       data_.reset();
       size_ = 0;
-      const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(float) + 63) / 64 * 64;
-      data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+      data_.reset(static_cast<float*>(allocate_lines(static_cast<std::size_t>(size) * sizeof(float))));
       if (!data_) throw std::bad_alloc();
       size_ = size;
     }
@@ -37,10 +36,7 @@ class Buffer {
   float* data() const { return data_.get(); }
 
  private:
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-  std::unique_ptr<float, Free> data_;
+  std::unique_ptr<float, FreeLines> data_;
   Index size_ = 0;
 };
 

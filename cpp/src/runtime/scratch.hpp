@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 #include <new>
 #include <span>
@@ -13,6 +12,7 @@
 
 #include "rekur/tensor.hpp"
 #include "runtime/checked.hpp"
+#include "runtime/line_memory.hpp"
 
 namespace rekur {
 
@@ -36,16 +36,11 @@ class Scratch {
   }
 
  private:
-  static constexpr std::size_t kLine = 64;
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-
   void* bytes(Index count, std::size_t each) {
     std::size_t need;
-    if (multiply_overflows(static_cast<std::size_t>(count), each, &need) || add_overflows(need, kLine - 1, &need))
+    if (multiply_overflows(static_cast<std::size_t>(count), each, &need) || add_overflows(need, kLineBytes - 1, &need))
       throw std::bad_alloc();
-    need = need / kLine * kLine;
+    need = need / kLineBytes * kLineBytes;
     if (blocks_.empty() || need > size_ - used_) grow(need);
     void* p = static_cast<std::byte*>(blocks_.back().get()) + used_;
     used_ += need;
@@ -55,16 +50,16 @@ class Scratch {
 
   void grow(std::size_t need) {
     const std::size_t size = std::max({need, most_, std::size_t{4096}});
-    std::unique_ptr<void, Free> block(std::aligned_alloc(kLine, size));
+    std::unique_ptr<void, FreeLines> block(allocate_lines(size));
     if (!block) throw std::bad_alloc();
     blocks_.push_back(std::move(block));
     size_ = size;
     used_ = 0;
   }
 
-  std::vector<std::unique_ptr<void, Free>> blocks_;  // the last one is taken from
-  std::size_t size_ = 0, used_ = 0;                  // of the last block
-  std::size_t total_ = 0, most_ = 0;                 // taken since release(); the most that ever was
+  std::vector<std::unique_ptr<void, FreeLines>> blocks_;  // the last one is taken from
+  std::size_t size_ = 0, used_ = 0;                       // of the last block
+  std::size_t total_ = 0, most_ = 0;                      // taken since release(); the most that ever was
 };
 
 // The calling thread's scratch memory, released when this goes out of scope. One at a time.
