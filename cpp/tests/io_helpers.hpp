@@ -1,10 +1,10 @@
 // A directory for one test, removed with everything in it at the end, and other small things tests of files and errors share.
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <string>
 
 #include "rekur/tensor.hpp"
@@ -14,8 +14,10 @@ namespace rekur::tests {
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "rekur-test-XXXXXX").string();
-    path_ = mkdtemp(name.data());
+    std::random_device random;
+    do {
+      path_ = std::filesystem::temp_directory_path() / ("rekur-test-" + std::to_string(random()));
+    } while (!std::filesystem::create_directory(path_));
   }
   ~TemporaryDirectory() {
     std::error_code ignored;

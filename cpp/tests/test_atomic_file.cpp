@@ -1,3 +1,6 @@
+// On Windows: test_atomic_file_windows.cpp.
+#if !defined(_WIN32)
+
 #include "io/atomic_file.hpp"
 
 #include <doctest/doctest.h>
@@ -227,3 +230,5 @@ TEST_CASE("atomic file: what cannot be written is said with path and reason") {
     CHECK_THROWS_AS(write(directory.file("closed/model"), "x"), IoError);
   }
 }
+
+#endif

@@ -1,3 +1,5 @@
+#if !defined(_WIN32)
+
 #include "io/atomic_file.hpp"
 #include "io/text.hpp"
 
@@ -191,3 +193,5 @@ void check_writable(const std::string& path) {
 }
 
 }  // namespace rekur::io
+
+#endif

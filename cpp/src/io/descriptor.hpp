@@ -1,16 +1,11 @@
-// An open POSIX file descriptor that closes itself, and the error of a system call that failed.
+// An open POSIX file descriptor that closes itself.
 #pragma once
 
 #include <unistd.h>
 
-#include <cerrno>
-#include <string>
-#include <string_view>
-#include <system_error>
 #include <utility>
 
-#include "io/text.hpp"
-#include "rekur/tensor.hpp"
+#include "io/system_error.hpp"
 
 namespace rekur::io {
 
@@ -30,10 +25,5 @@ class Descriptor {
  private:
   int fd_;
 };
-
-// "cannot write 'model.safetensors': No space left on device"
-[[noreturn]] inline void throw_system_error(std::string_view verb, const std::string& path, int error = errno) {
-  throw IoError(compose("cannot % '%': %", {verb, path, std::generic_category().message(error)}), error);
-}
 
 }  // namespace rekur::io

@@ -1,9 +1,6 @@
 #include "io/safetensors_format.hpp"
 #include "io/text.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -11,7 +8,7 @@
 #include <limits>
 #include <optional>
 
-#include "io/descriptor.hpp"
+#include "io/input_file.hpp"
 #include "io/json.hpp"
 #include "rekur/detail/half.hpp"
 #include "runtime/function_ref.hpp"
@@ -142,18 +139,6 @@ File read_from(std::uint64_t file_size, FunctionRef<void(std::uint64_t offset, v
   return file;
 }
 
-void read_fully(int fd, std::uint64_t offset, void* out, std::size_t size, const std::string& path) {
-  constexpr std::size_t kMost = std::size_t{1} << 30;
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t got =
-        ::pread(fd, static_cast<char*>(out) + done, std::min(size - done, kMost), static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) io::throw_system_error("read", path);
-    if (got == 0) throw_io_error("cannot read '%': it became shorter meanwhile", {path});
-    done += static_cast<std::size_t>(got);
-  }
-}
-
 template <class T>
 constexpr Type type_of() {
   if constexpr (std::is_same_v<T, float>) return Type::f32;
@@ -175,16 +160,9 @@ std::string_view name(Type type) { return kTypes[static_cast<std::size_t>(type)]
 Index size(Type type) { return kTypes[static_cast<std::size_t>(type)].size; }
 
 File read(const std::string& path) {
-  if (path.find('\0') != path.npos) throw_io_error("cannot read '%': the path contains a null character", {path});
-  // O_NONBLOCK: opening a pipe by mistake must not wait for its other end.
-  const io::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
-  if (!fd.open() || ::fstat(fd.get(), &status) != 0) io::throw_system_error("read", path);
-  if (S_ISDIR(status.st_mode)) io::throw_system_error("read", path, EISDIR);
-  if (!S_ISREG(status.st_mode)) throw_io_error("cannot read '%': not a regular file", {path});
+  const io::InputFile file(path);
   try {
-    return read_from(static_cast<std::uint64_t>(status.st_size),
-                     [&](std::uint64_t offset, void* out, std::size_t n) { read_fully(fd.get(), offset, out, n, path); });
+    return read_from(file.size(), [&](std::uint64_t offset, void* out, std::size_t n) { file.read(offset, out, n); });
   } catch (const IoError&) {
     throw;
   } catch (const Error& error) {

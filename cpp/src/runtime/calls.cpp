@@ -7,7 +7,7 @@
 #if REKUR_SYSTEM_THREADS
 #include <chrono>
 #include <thread>
-#if __has_include(<pthread.h>)
+#if !defined(_WIN32) && __has_include(<pthread.h>)  // Windows has no forks
 #define REKUR_FORKS 1
 #include <pthread.h>
 #endif

@@ -6,7 +6,9 @@
 
 #if REKUR_THREADS
 #include <pthread.h>
+#if !defined(_WIN32)
 #include <signal.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -108,24 +110,44 @@ Slot* acquire(std::array<Slot, kTeams>& from, int seats) {
   return nullptr;
 }
 
-// As many workers as the system gives, up to `wanted`. Signals are for the program's own threads.
+// While it lives, threads are made that no signal comes to: those are for the program's own threads. Windows has no such signals.
+class WithoutSignals {
+ public:
+#if defined(_WIN32)
+  bool done() const { return true; }
+#else
+  WithoutSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    done_ = pthread_sigmask(SIG_SETMASK, &all, &before_) == 0;
+  }
+  ~WithoutSignals() {
+    if (done_) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  WithoutSignals(const WithoutSignals&) = delete;
+  WithoutSignals& operator=(const WithoutSignals&) = delete;
+  bool done() const { return done_; }
+
+ private:
+  sigset_t before_;
+  bool done_;
+#endif
+};
+
+// As many workers as the system gives, up to `wanted`.
 void hire(Team& team, int wanted) {
   if (team.workers >= wanted || teams_ended.load(std::memory_order_relaxed)) return;
-  sigset_t all, before;
-  sigfillset(&all);
-  if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return;
+  const WithoutSignals masked;
   pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) == 0) {
-    pthread_attr_setstacksize(&attributes, kStack);
-    while (team.workers < wanted) {
-      Seat& seat = team.seats[static_cast<std::size_t>(team.workers + 1)];
-      seat.team = &team;
-      if (pthread_create(&seat.thread, &attributes, sit, &seat) != 0) break;
-      ++team.workers;
-    }
-    pthread_attr_destroy(&attributes);
+  if (!masked.done() || pthread_attr_init(&attributes) != 0) return;
+  pthread_attr_setstacksize(&attributes, kStack);
+  while (team.workers < wanted) {
+    Seat& seat = team.seats[static_cast<std::size_t>(team.workers + 1)];
+    seat.team = &team;
+    if (pthread_create(&seat.thread, &attributes, sit, &seat) != 0) break;
+    ++team.workers;
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_attr_destroy(&attributes);
 }
 
 // Numbers the job and calls the others.
