@@ -2,6 +2,8 @@
 //
 //   amp_stream models/amp.safetensors                     plays plucked strings made here
 //   amp_stream models/amp.safetensors dry.wav wet.wav     reads and writes 16-bit PCM, any number of channels
+//   amp_stream amp.nam dry.wav wet.wav                    … through another program's model (docs/convert.md), where REKUR_IMPORT
+//   is on
 //
 // The channels are the rows of one batch: they share the weights, each has states of its own, and an interleaved frame is just what
 // a step takes. At the end the stream is compared with the same model run over the whole signal at once.
@@ -9,6 +11,9 @@
 #include <rekur/model.hpp>
 #include <rekur/runtime.hpp>
 #include <rekur/stream.hpp>
+#if REKUR_IMPORT
+#include <rekur/import.hpp>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -134,8 +139,16 @@ float difference_to_sequence(const rekur::Model& model, const Sound& dry, const 
   return largest;
 }
 
+rekur::Model read_model(const char* path) {
+#if REKUR_IMPORT
+  return rekur::foreign::load(path);  // what it is, its contents say
+#else
+  return rekur::Model::load(path);
+#endif
+}
+
 int run(const char* path, const char* in, const char* out) {
-  const rekur::Model model = rekur::Model::load(path);
+  const rekur::Model model = read_model(path);
   const Sound dry = in != nullptr ? read_wav(in) : pluck();
   Sound wet = dry;
 

@@ -114,6 +114,11 @@ int main(int argc, char** argv) {
   exhaust("model", [] { return try_model(kSpec).status(); });
   std::ofstream(path, std::ios::binary) << test::model_file(model);
   exhaust("load", [&] { return try_load(path).status(); });
+#if REKUR_IMPORT
+  const std::string amp = R"({"architecture": "ConvNet", "config": {"channels": 1, "dilations": [2], "batchnorm": false,
+      "activation": {"type": "LeakyReLU", "negative_slope": 0.1}}, "weights": [0.5, 0.25, 0.1, 2.0, 0.0]})";
+  exhaust("import", [&] { return try_import(std::as_bytes(std::span(amp))).status(); });
+#endif
   exhaust("predict", [&] { return try_predict(model, batch, outputs); });
   exhaust("predict, allocating", [&] { return try_predict(model, batch).status(); });
   exhaust("output shapes", [&] { return try_output_shapes(model, input_shapes).status(); });

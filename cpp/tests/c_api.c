@@ -89,6 +89,15 @@ static void test_loading(void) {
   CHECK_ERROR(rekur_model_load_memory(NULL, 8, &model), "rekur_model_load_memory: bytes is null");
   CHECK_ERROR(rekur_model_load_memory(bytes, size, NULL), "rekur_model_load_memory: model is null");
   CHECK_IO_ERROR(rekur_model_load_memory(bytes, 0, &model), "too short");
+#if REKUR_IMPORT
+  CHECK_ERROR(rekur_model_import(NULL, &model), "rekur_model_import: path is null");
+  CHECK_ERROR(rekur_model_import_memory(NULL, 8, &model), "rekur_model_import_memory: bytes is null");
+  CHECK_IO_ERROR(rekur_model_import(path_of("none.nam"), &model), "none.nam");
+  CHECK_IO_ERROR(rekur_model_import_memory("{\"layers\": 1}", 13, &model), "has none of these");
+  CHECK(rekur_model_import_memory(bytes, size, &model) == REKUR_OK); /* rekur's own, too */
+  rekur_model_free(model);
+  model = NULL;
+#endif
   for (i = 0; i < size; i += 7) {
     unsigned char* piece = malloc(i + 1);
     if (piece == NULL) exit(1);

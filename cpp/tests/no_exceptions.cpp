@@ -154,6 +154,13 @@ int main(int argc, char** argv) {
 
   REQUIRE_FAILURE(rekur::try_load(std::getenv("REKUR_NO_SUCH_VARIABLE")).status(), Code::invalid_argument, "the path is null");
   REQUIRE_FAILURE(rekur::try_load(folder).status(), Code::io, folder.c_str());
+#if REKUR_IMPORT
+  const Result<Model> imported = rekur::try_import(path);  // rekur's own files, too
+  REQUIRE(imported);
+  REQUIRE(imported->spec() == loaded->spec());
+  REQUIRE_FAILURE(rekur::try_import(folder).status(), Code::io, folder.c_str());
+  REQUIRE_FAILURE(rekur::try_import(std::as_bytes(std::span("{\"layers\": []}")), "amp").status(), Code::io, "amp: JSON");
+#endif
   REQUIRE_FAILURE(rekur::try_model("[]").status(), Code::invalid_argument, "");
   REQUIRE_FAILURE(rekur::try_predict(*loaded, {}, views), Code::invalid_argument, "expected 1 input, got 0");
   REQUIRE_FAILURE(rekur::try_set_num_threads(0), Code::invalid_argument, "from 1 to 1024");

@@ -91,6 +91,16 @@ REKUR_API rekur_code rekur_model_load(const char* path, rekur_model** model) REK
 /* The same from memory, e.g. a file compiled into the program. The bytes are not needed afterwards. */
 REKUR_API rekur_code rekur_model_load_memory(const void* bytes, size_t size, rekur_model** model) REKUR_NOEXCEPT;
 
+#if REKUR_IMPORT
+/* Reads another program's file, of an effect on audio above all: Neural Amp Modeler's (.nam), RTNeural's and AIDA-X's, GuitarML's
+ * (JSON); or rekur's own. What it is, its contents say. docs/convert.md has what is read; networks of convolutions begin as after
+ * long silence. On failure *model is null. */
+REKUR_API rekur_code rekur_model_import(const char* path, rekur_model** model) REKUR_NOEXCEPT;
+
+/* The same from memory. The bytes are not needed afterwards. */
+REKUR_API rekur_code rekur_model_import_memory(const void* bytes, size_t size, rekur_model** model) REKUR_NOEXCEPT;
+#endif
+
 REKUR_API void rekur_model_free(rekur_model* model) REKUR_NOEXCEPT;
 
 /* The model's description, a JSON text. Null on failure. */

@@ -24,6 +24,9 @@
 #include <vector>
 
 #include "rekur/model.hpp"
+#if REKUR_IMPORT
+#include "rekur/import.hpp"
+#endif
 #include "rekur/runtime.hpp"
 #include "rekur/stream.hpp"
 #if REKUR_TRAINING
@@ -114,6 +117,12 @@ REKUR_API Result<Model> try_model(Text spec_json) noexcept;
 REKUR_API Result<Model> try_load(Text path) noexcept;
 REKUR_API Result<Model> try_load(Text path, Model::Extras& extras) noexcept;
 REKUR_API Result<Model> try_load(std::span<const std::byte> file, Text source = "model in memory") noexcept;
+#if REKUR_IMPORT
+// Other programs' files (rekur/import.hpp).
+REKUR_API Result<Model> try_import(Text path, const foreign::Options& options = {}) noexcept;
+REKUR_API Result<Model> try_import(std::span<const std::byte> file, Text source = "model in memory",
+                                   const foreign::Options& options = {}) noexcept;
+#endif
 REKUR_API Status try_set_weights(Model& model, std::span<const float> flat) noexcept;
 REKUR_API Status try_set_weights(Model& model, WeightType type, std::span<const std::uint16_t> matrices,
                                  std::span<const float> others) noexcept;

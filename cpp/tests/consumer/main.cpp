@@ -75,6 +75,21 @@ void check_int8() {
   check(REKUR_INT8 ? message.empty() : refused, "precision int8");
 }
 
+// A file of another program, which is read as REKUR_IMPORT says, whatever else the library has.
+void check_import() {
+#if REKUR_IMPORT
+  const std::string_view text = R"({"in_shape": [null, null, 1], "layers": [{"type": "dense", "activation": "",
+      "shape": [null, null, 1], "weights": [[[2.5]], [0.5]]}]})";
+  const std::span<const std::byte> file = std::as_bytes(std::span(text));
+#if REKUR_THROWS
+  check(rekur::foreign::load(file).weights()[0] == 2.5f, "a file of RTNeural's");
+#else
+  const rekur::Result<rekur::Model> model = rekur::try_import(file);
+  check(model && model->weights()[0] == 2.5f, "a file of RTNeural's");
+#endif
+#endif
+}
+
 }  // namespace
 
 int main() {
@@ -117,6 +132,7 @@ int main() {
   check_cell(R"("type": "LSTM", "peepholes": true, "coupled_gates": true)", "lstm_peephole_coupled",
              REKUR_CELL_LSTM_PEEPHOLE_COUPLED);
   check_int8();
+  check_import();
   check(std::strcmp(rekur::version(), REKUR_VERSION) == 0, "headers of one version, library of another");
   return failures;
 }

@@ -1,0 +1,80 @@
+// A model put together layer by layer, with the weights of each: a spec as rekur.convert makes it in Python, and what goes into it.
+#pragma once
+
+#include <initializer_list>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/json.hpp"
+#include "rekur/model.hpp"
+
+namespace rekur::foreign {
+
+using Floats = std::vector<float>;
+
+// What a layer gives, or the input: a sequence of so many features.
+struct Signal {
+  std::string name;
+  Index features = 0;
+};
+
+// Of a product of each step, or of some: (outputs, inputs of a group, taps), the oldest tap first.
+struct Product {
+  Index inputs, outputs, taps, groups;
+  Floats kernel;
+  std::optional<Floats> bias;
+};
+
+struct Recurrent {
+  const char* type;  // of the layer
+  Index units;
+  Floats kernel, recurrent_kernel;
+  std::optional<Floats> bias;
+  std::optional<std::pair<Floats, Floats>> states = {};  // of an LSTM
+};
+
+class Builder {
+ public:
+  Builder();
+
+  Signal input(Index features);
+  // Names with a `_1` behind are made of one that is taken.
+  Signal dense(const Signal& x, std::string name, const json::Value& activation, Index units, Floats kernel,
+               std::optional<Floats> bias);
+  Signal convolution(const Signal& x, std::string name, const json::Value& activation, const Product& product, Index dilation);
+  // A Dense where a convolution is not needed.
+  Signal product(const Signal& x, std::string name, const Product& product, Index dilation = 1);
+  Signal recurrent(const Signal& x, std::string name, Recurrent layer);
+  Signal activation(const Signal& x, std::string name, json::Value activation);
+  Signal prelu(const Signal& x, std::string name, Floats slopes);
+  struct Statistics {
+    std::optional<Floats> gamma, beta;  // both or none
+    Floats mean, variance;
+    double epsilon;
+  };
+  Signal batch_normalization(const Signal& x, std::string name, Statistics statistics);
+  Signal rescaling(const Signal& x, std::string name, json::Value scale, json::Value offset);
+  Signal slice(const Signal& x, std::string name, Index start, Index stop);
+  // Add, Multiply, Subtract.
+  Signal merge(const char* type, std::string name, const std::vector<Signal>& inputs);
+  // x plus a single feature.
+  Signal broadcast_sum(const Signal& x, const Signal& single);
+
+  Model model(const Signal& output, const char* name) const;
+
+ private:
+  Signal call(const char* type, std::string name, const std::vector<Signal>& inputs, json::Object keys, Index features);
+  void weights(const Signal& layer, const char* name, Floats values);
+
+  json::Array layers_;
+  std::map<std::string, bool> names_;
+  std::map<std::string, Floats> weights_;
+};
+
+// Rows become columns: (rows, columns) to (columns, rows).
+Floats transposed(const Floats& matrix, Index rows, Index columns);
+
+}  // namespace rekur::foreign
