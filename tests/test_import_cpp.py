@@ -9,14 +9,14 @@ import wave
 from pathlib import Path
 from typing import Any
 
-import cpp_tools
 import numpy as np
 import pytest
-from audio_models import MODELS
-from test_convert_audio import _rtneural
 
+import cpp_tools
 import rekur
+from audio_models import MODELS
 from rekur import _core, convert
+from test_convert_audio import _rtneural
 
 PROGRAM = """\
 #include <rekur/import.hpp>
