@@ -2,8 +2,8 @@
 // it.
 #pragma once
 
+#include <stdlib.h>  // newlib has no std::aligned_alloc
 #include <cstddef>
-#include <cstdlib>
 #if defined(_WIN32)
 #include <malloc.h>
 #endif
@@ -18,7 +18,7 @@ inline void* allocate_lines(std::size_t bytes) noexcept {
   return ::_aligned_malloc(bytes, kLineBytes);
 #else
   if (bytes > ~std::size_t{0} - kLineBytes) return nullptr;
-  return std::aligned_alloc(kLineBytes, (bytes + kLineBytes - 1) / kLineBytes * kLineBytes);
+  return ::aligned_alloc(kLineBytes, (bytes + kLineBytes - 1) / kLineBytes * kLineBytes);
 #endif
 }
 
@@ -26,7 +26,7 @@ inline void free_lines(void* memory) noexcept {
 #if defined(_WIN32)
   ::_aligned_free(memory);
 #else
-  std::free(memory);
+  ::free(memory);
 #endif
 }
 

@@ -1,0 +1,15 @@
+// Where there are no files (REKUR_FILES=OFF).
+#include "io/input_file.hpp"
+#include "io/text.hpp"
+
+namespace rekur::io {
+
+InputFile::InputFile(const std::string& path) : path_(path), handle_(0) {
+  throw_io_error("cannot read '%': this rekur was built without files (REKUR_FILES=OFF); load models from memory", {path});
+}
+
+InputFile::~InputFile() = default;
+
+void InputFile::read(std::uint64_t, void*, std::size_t) const {}
+
+}  // namespace rekur::io
