@@ -169,6 +169,9 @@ def _changed(found: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
         (("layers", 1, "kernel_size"), [0], "kernel_size: expected a whole number of at least 1, got 0"),
         (("layers", 2, "epsilon"), "x", "epsilon: expected a number, got 'x'"),
         (("in_shape",), [], "in_shape: expected"),
+        (("in_shape",), [None, None, 70000], "expected at most 65536, got 70000"),
+        (("layers", 1, "dilation"), [1 << 24], "it looks back 2 steps of 16777216, more than 16777216 in all"),
+        (("in_gain",), 1e9, "in_gain: expected decibels of at most 400 either way"),
         (("in_skip",), 1.5, "in_skip: expected a whole number"),
         (("in_skip",), 2, "2 features of the input cannot be added to 1"),
     ],
@@ -317,6 +320,16 @@ def test_guitarml(tmp_path: Path, kind: str, features: int, skip: int, layers: i
 def test_broken_files_of_guitarml(path: Any, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         convert.load(_changed(_guitarml("LSTM", 2, 1), *path, value=value))
+
+
+def test_guitarml_has_one_direction() -> None:
+    found = _guitarml("LSTM", 2, 0)
+    for name in list(found["state_dict"]):
+        if name.startswith("rec."):
+            found["state_dict"][f"{name}_reverse"] = found["state_dict"][name]
+    found["state_dict"]["lin.weight"] = [[0.1] * 2 * len(found["state_dict"]["lin.weight"][0])]
+    with pytest.raises(ValueError, match="layers of one direction without a projection are read"):
+        convert.load(found)
 
 
 # From one to the other, and what none of them has.

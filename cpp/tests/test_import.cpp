@@ -184,6 +184,7 @@ TEST_CASE("import: what is broken is said") {
   says(guitarml(3), "3 features of the input are to be added, and it has 2");
   says(with(rtneural(), "\"prelu\"", "\"conv2d\""), "layer 2 (conv2d): there is no such layer here");
   says(with(rtneural(), "[null,null,1]", "[null,null,70000]"), "in_shape: expected at most 65536 features, got 70000");
+  says(with(rtneural(), "-6.0", "1e9"), "in_gain: expected decibels of at most 400 either way");
   says(with(rtneural(), "\"tanh\"", "\"gelu\""), "RTNeural has no activation \"gelu\"");
   says(with(rtneural(), "\"dilation\":[3]", "\"dilation\":[33554432]"), "looks back");
   std::string deep = "1";

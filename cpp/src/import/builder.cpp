@@ -21,7 +21,7 @@ Floats transposed(const Floats& matrix, Index rows, Index columns) {
 
 Builder::Builder() = default;
 
-Signal Builder::input(Index features) {
+Sequence Builder::input(Index features) {
   json::Array shape;
   shape.emplace_back(nullptr);
   shape.emplace_back(features);
@@ -30,53 +30,53 @@ Signal Builder::input(Index features) {
   return {"input", features};
 }
 
-Signal Builder::call(const char* type, std::string name, const std::vector<Signal>& inputs, json::Object keys, Index features) {
+Sequence Builder::call(const char* type, std::string name, const std::vector<Sequence>& inputs, json::Object keys, Index features) {
   const std::string base = name;
   for (Index k = 1; names_.count(name) != 0; ++k) name = compose("%_%", {base, k});
   names_[name] = true;
   json::Array references;
-  for (const Signal& input : inputs) references.emplace_back(input.name);
+  for (const Sequence& input : inputs) references.emplace_back(input.name);
   json::Object layer = with({{"type", type}, {"name", name}, {"inputs", references}});
   for (const auto& [key, value] : keys) layer.set(key, value);
   layers_.emplace_back(std::move(layer));
   return {std::move(name), features};
 }
 
-void Builder::weights(const Signal& layer, const char* name, Floats values) {
+void Builder::weights(const Sequence& layer, const char* name, Floats values) {
   weights_[compose("%/%", {layer.name, name})] = std::move(values);
 }
 
-Signal Builder::dense(const Signal& x, std::string name, const json::Value& activation, Index units, Floats kernel,
-                      std::optional<Floats> bias) {
-  const Signal y = call("Dense", std::move(name), {x},
-                        with({{"units", units},
-                              {"activation", activation},
-                              {"use_bias", bias.has_value()},
-                              {"kernel_initializer", "glorot_uniform"},
-                              {"bias_initializer", "zeros"}}),
-                        units);
+Sequence Builder::dense(const Sequence& x, std::string name, const json::Value& activation, Index units, Floats kernel,
+                        std::optional<Floats> bias) {
+  const Sequence y = call("Dense", std::move(name), {x},
+                          with({{"units", units},
+                                {"activation", activation},
+                                {"use_bias", bias.has_value()},
+                                {"kernel_initializer", "glorot_uniform"},
+                                {"bias_initializer", "zeros"}}),
+                          units);
   weights(y, "kernel", std::move(kernel));
   if (bias) weights(y, "bias", std::move(*bias));
   return y;
 }
 
-Signal Builder::convolution(const Signal& x, std::string name, const json::Value& activation, const Product& product,
-                            Index dilation) {
+Sequence Builder::convolution(const Sequence& x, std::string name, const json::Value& activation, const Product& product,
+                              Index dilation) {
   const Index inner = product.inputs / product.groups;
   if (dilation > kLongest || (product.taps - 1) * dilation > kLongest)
     throw_error("% looks back % steps of % apart, more than % in all", {name, product.taps - 1, dilation, kLongest});
-  const Signal y = call("Conv1D", std::move(name), {x},
-                        with({{"filters", product.outputs},
-                              {"kernel_size", product.taps},
-                              {"strides", 1},
-                              {"padding", "causal"},
-                              {"dilation_rate", product.taps > 1 ? dilation : Index{1}},
-                              {"groups", product.groups},
-                              {"activation", activation},
-                              {"use_bias", product.bias.has_value()},
-                              {"kernel_initializer", "glorot_uniform"},
-                              {"bias_initializer", "zeros"}}),
-                        product.outputs);
+  const Sequence y = call("Conv1D", std::move(name), {x},
+                          with({{"filters", product.outputs},
+                                {"kernel_size", product.taps},
+                                {"strides", 1},
+                                {"padding", "causal"},
+                                {"dilation_rate", product.taps > 1 ? dilation : Index{1}},
+                                {"groups", product.groups},
+                                {"activation", activation},
+                                {"use_bias", product.bias.has_value()},
+                                {"kernel_initializer", "glorot_uniform"},
+                                {"bias_initializer", "zeros"}}),
+                          product.outputs);
   Floats kernel(product.kernel.size());  // (taps, inputs of a group, outputs)
   for (Index o = 0; o < product.outputs; ++o)
     for (Index i = 0; i < inner; ++i)
@@ -88,13 +88,13 @@ Signal Builder::convolution(const Signal& x, std::string name, const json::Value
   return y;
 }
 
-Signal Builder::product(const Signal& x, std::string name, const Product& product, Index dilation) {
+Sequence Builder::product(const Sequence& x, std::string name, const Product& product, Index dilation) {
   if (product.taps != 1 || product.groups != 1) return convolution(x, std::move(name), "linear", product, dilation);
   return dense(x, std::move(name), "linear", product.outputs, transposed(product.kernel, product.outputs, product.inputs),
                product.bias);
 }
 
-Signal Builder::recurrent(const Signal& x, std::string name, Recurrent layer) {
+Sequence Builder::recurrent(const Sequence& x, std::string name, Recurrent layer) {
   const std::string_view type = layer.type;
   json::Object keys = with({{"units", layer.units},
                             {"activation", "tanh"},
@@ -108,7 +108,7 @@ Signal Builder::recurrent(const Signal& x, std::string name, Recurrent layer) {
   if (type != "SimpleRNN") keys.set("recurrent_activation", "sigmoid");
   if (type == "GRU") keys.set("reset_after", true);
   if (layer.states) keys.set("learn_initial_state", true);
-  const Signal y = call(layer.type, std::move(name), {x}, std::move(keys), layer.units);
+  const Sequence y = call(layer.type, std::move(name), {x}, std::move(keys), layer.units);
   weights(y, "kernel", std::move(layer.kernel));
   weights(y, "recurrent_kernel", std::move(layer.recurrent_kernel));
   if (layer.bias) weights(y, "bias", std::move(*layer.bias));
@@ -119,30 +119,30 @@ Signal Builder::recurrent(const Signal& x, std::string name, Recurrent layer) {
   return y;
 }
 
-Signal Builder::activation(const Signal& x, std::string name, json::Value activation) {
+Sequence Builder::activation(const Sequence& x, std::string name, json::Value activation) {
   return call("Activation", std::move(name), {x}, with({{"activation", std::move(activation)}}), x.features);
 }
 
-Signal Builder::prelu(const Signal& x, std::string name, Floats slopes) {
+Sequence Builder::prelu(const Sequence& x, std::string name, Floats slopes) {
   json::Array axes;
   axes.emplace_back(1);
-  const Signal y = call("PReLU", std::move(name), {x}, with({{"alpha_initializer", "zeros"}, {"shared_axes", axes}}), x.features);
+  const Sequence y = call("PReLU", std::move(name), {x}, with({{"alpha_initializer", "zeros"}, {"shared_axes", axes}}), x.features);
   weights(y, "alpha", std::move(slopes));
   return y;
 }
 
-Signal Builder::batch_normalization(const Signal& x, std::string name, Statistics statistics) {
+Sequence Builder::batch_normalization(const Sequence& x, std::string name, Statistics statistics) {
   const bool affine = statistics.gamma.has_value();
-  const Signal y = call("BatchNormalization", std::move(name), {x},
-                        with({{"momentum", 0.99},
-                              {"epsilon", statistics.epsilon},
-                              {"center", affine},
-                              {"scale", affine},
-                              {"beta_initializer", "zeros"},
-                              {"gamma_initializer", "ones"},
-                              {"moving_mean_initializer", "zeros"},
-                              {"moving_variance_initializer", "ones"}}),
-                        x.features);
+  const Sequence y = call("BatchNormalization", std::move(name), {x},
+                          with({{"momentum", 0.99},
+                                {"epsilon", statistics.epsilon},
+                                {"center", affine},
+                                {"scale", affine},
+                                {"beta_initializer", "zeros"},
+                                {"gamma_initializer", "ones"},
+                                {"moving_mean_initializer", "zeros"},
+                                {"moving_variance_initializer", "ones"}}),
+                          x.features);
   if (affine) {
     weights(y, "gamma", std::move(*statistics.gamma));
     weights(y, "beta", std::move(*statistics.beta));
@@ -152,24 +152,24 @@ Signal Builder::batch_normalization(const Signal& x, std::string name, Statistic
   return y;
 }
 
-Signal Builder::rescaling(const Signal& x, std::string name, json::Value scale, json::Value offset) {
+Sequence Builder::rescaling(const Sequence& x, std::string name, json::Value scale, json::Value offset) {
   return call("Rescaling", std::move(name), {x}, with({{"scale", std::move(scale)}, {"offset", std::move(offset)}}), x.features);
 }
 
-Signal Builder::slice(const Signal& x, std::string name, Index start, Index stop) {
+Sequence Builder::slice(const Sequence& x, std::string name, Index start, Index stop) {
   return call("Slice", std::move(name), {x}, with({{"start", start}, {"stop", stop}}), stop - start);
 }
 
-Signal Builder::merge(const char* type, std::string name, const std::vector<Signal>& inputs) {
+Sequence Builder::merge(const char* type, std::string name, const std::vector<Sequence>& inputs) {
   return call(type, std::move(name), inputs, {}, inputs.front().features);
 }
 
-Signal Builder::broadcast_sum(const Signal& x, const Signal& single) {
+Sequence Builder::broadcast_sum(const Sequence& x, const Sequence& single) {
   return call("Lambda", "lambda", {x, single},
               with({{"equations", json::parse(R"({"inputs":["x0","x1"],"nodes":[["add",0,1]],"outputs":[2]})")}}), x.features);
 }
 
-Model Builder::model(const Signal& output, const char* name) const {
+Model Builder::model(const Sequence& output, const char* name) const {
   json::Array inputs, outputs;
   inputs.emplace_back("input");
   outputs.emplace_back(output.name);

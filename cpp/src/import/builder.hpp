@@ -16,7 +16,7 @@ namespace rekur::foreign {
 using Floats = std::vector<float>;
 
 // What a layer gives, or the input: a sequence of so many features.
-struct Signal {
+struct Sequence {
   std::string name;
   Index features = 0;
 };
@@ -40,34 +40,34 @@ class Builder {
  public:
   Builder();
 
-  Signal input(Index features);
+  Sequence input(Index features);
   // Names with a `_1` behind are made of one that is taken.
-  Signal dense(const Signal& x, std::string name, const json::Value& activation, Index units, Floats kernel,
-               std::optional<Floats> bias);
-  Signal convolution(const Signal& x, std::string name, const json::Value& activation, const Product& product, Index dilation);
+  Sequence dense(const Sequence& x, std::string name, const json::Value& activation, Index units, Floats kernel,
+                 std::optional<Floats> bias);
+  Sequence convolution(const Sequence& x, std::string name, const json::Value& activation, const Product& product, Index dilation);
   // A Dense where a convolution is not needed.
-  Signal product(const Signal& x, std::string name, const Product& product, Index dilation = 1);
-  Signal recurrent(const Signal& x, std::string name, Recurrent layer);
-  Signal activation(const Signal& x, std::string name, json::Value activation);
-  Signal prelu(const Signal& x, std::string name, Floats slopes);
+  Sequence product(const Sequence& x, std::string name, const Product& product, Index dilation = 1);
+  Sequence recurrent(const Sequence& x, std::string name, Recurrent layer);
+  Sequence activation(const Sequence& x, std::string name, json::Value activation);
+  Sequence prelu(const Sequence& x, std::string name, Floats slopes);
   struct Statistics {
     std::optional<Floats> gamma, beta;  // both or none
     Floats mean, variance;
     double epsilon;
   };
-  Signal batch_normalization(const Signal& x, std::string name, Statistics statistics);
-  Signal rescaling(const Signal& x, std::string name, json::Value scale, json::Value offset);
-  Signal slice(const Signal& x, std::string name, Index start, Index stop);
+  Sequence batch_normalization(const Sequence& x, std::string name, Statistics statistics);
+  Sequence rescaling(const Sequence& x, std::string name, json::Value scale, json::Value offset);
+  Sequence slice(const Sequence& x, std::string name, Index start, Index stop);
   // Add, Multiply, Subtract.
-  Signal merge(const char* type, std::string name, const std::vector<Signal>& inputs);
+  Sequence merge(const char* type, std::string name, const std::vector<Sequence>& inputs);
   // x plus a single feature.
-  Signal broadcast_sum(const Signal& x, const Signal& single);
+  Sequence broadcast_sum(const Sequence& x, const Sequence& single);
 
-  Model model(const Signal& output, const char* name) const;
+  Model model(const Sequence& output, const char* name) const;
 
  private:
-  Signal call(const char* type, std::string name, const std::vector<Signal>& inputs, json::Object keys, Index features);
-  void weights(const Signal& layer, const char* name, Floats values);
+  Sequence call(const char* type, std::string name, const std::vector<Sequence>& inputs, json::Object keys, Index features);
+  void weights(const Sequence& layer, const char* name, Floats values);
 
   json::Array layers_;
   std::map<std::string, bool> names_;

@@ -17,11 +17,11 @@ Around::Around(Builder& builder, Index features, Index skip, double gain_in, dou
   input_ = builder.rescaling(input_, "rescaling", std::move(scale), 0.0);
 }
 
-Model Around::model(Signal output) const {
+Model Around::model(Sequence output) const {
   if (skip_ != 0) {
     if (skip_ != 1 && skip_ != output.features)
       throw_error("% features of the input cannot be added to % of the output", {skip_, output.features});
-    const Signal added = input_.features == skip_ ? input_ : builder_.slice(input_, "slice", 0, skip_);
+    const Sequence added = input_.features == skip_ ? input_ : builder_.slice(input_, "slice", 0, skip_);
     output = output.features == skip_ ? builder_.merge("Add", "add", {output, added}) : builder_.broadcast_sum(output, added);
   }
   if (gain_out_ != 1) output = builder_.rescaling(output, "rescaling", gain_out_, 0.0);

@@ -11,14 +11,14 @@ class Around {
   // skip: how many features of the input are added to the output. A gain of 1 is none.
   Around(Builder& builder, Index features, Index skip = 0, double gain_in = 1, double gain_out = 1);
 
-  const Signal& input() const { return input_; }
-  Model model(Signal output) const;
+  const Sequence& input() const { return input_; }
+  Model model(Sequence output) const;
 
  private:
   Builder& builder_;
   Index skip_;
   double gain_out_;
-  Signal input_;
+  Sequence input_;
 };
 
 }  // namespace rekur::foreign

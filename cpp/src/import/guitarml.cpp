@@ -102,7 +102,7 @@ Model guitarml(const json::Object& file) {
     throw_error("model_data says another input_size than its weights, which have %", {features});
   Builder builder;
   const Around around(builder, features, count(data, "skip", "model_data", 0, 0));
-  Signal x = around.input();
+  Sequence x = around.input();
   const bool several = state.has("rec.weight_hh_l1");
   for (Index layer = 0; state.has(compose("rec.weight_hh_l%", {layer})); ++layer)
     x = builder.recurrent(x, several ? compose("rec_l%", {layer}) : "rec", recurrent(state, *kind, layer, x.features));

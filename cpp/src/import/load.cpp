@@ -1,13 +1,12 @@
 // foreign::load: a file or some memory, what it is, and errors that name it.
 #include "rekur/import.hpp"
 
-#include <cstdio>
-#include <memory>
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
 #include "import/formats.hpp"
-#include "io/descriptor.hpp"
+#include "io/input_file.hpp"
 #include "io/json.hpp"
 #include "io/text.hpp"
 #include "isa/dispatch.hpp"
@@ -15,25 +14,14 @@
 namespace rekur::foreign {
 namespace {
 
-constexpr std::size_t kLimit = std::size_t{1} << 30;  // bytes of a file that is read
+constexpr std::uint64_t kLimit = std::uint64_t{1} << 30;  // bytes of a file that is read
 
 std::vector<std::byte> contents(const std::string& path) {
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  const std::unique_ptr<std::FILE, Close> file(std::fopen(path.c_str(), "rb"));
-  if (file == nullptr) io::throw_system_error("open", path);
-  std::vector<std::byte> bytes;
-  std::size_t size = 0;
-  for (;;) {
-    bytes.resize(size + (size < (std::size_t{1} << 16) ? std::size_t{1} << 16 : size));
-    const std::size_t read = std::fread(bytes.data() + size, 1, bytes.size() - size, file.get());
-    size += read;
-    if (std::ferror(file.get()) != 0) io::throw_system_error("read", path);
-    if (size > kLimit) throw_io_error("'%': it has more than the % bytes that are read of such a file", {path, kLimit});
-    if (read == 0) break;
-  }
-  bytes.resize(size);
+  const io::InputFile file(path);
+  if (file.size() > kLimit)
+    throw_io_error("'%': it has % bytes, more than the % that are read of such a file", {path, file.size(), kLimit});
+  std::vector<std::byte> bytes(static_cast<std::size_t>(file.size()));
+  file.read(0, bytes.data(), bytes.size());
   return bytes;
 }
 

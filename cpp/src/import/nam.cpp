@@ -48,7 +48,7 @@ Model lstm(const json::Object& file) {
   const Index depth = count(config, "num_layers", "config"), outputs = width(config, "out_channels", "config", 1);
   WeightList weights(file, kWeights);
   Builder builder;
-  Signal x = builder.input(features);
+  Sequence x = builder.input(features);
   for (Index k = 0; k < depth; ++k) {
     const Index seen = x.features, wide = seen + units;
     const Floats matrix = weights.take(4 * units * wide);
@@ -74,7 +74,7 @@ Tensor graph(NamNetwork& network, const json::Object& file, const Tensor* given)
   const json::Object& config = object_of(file, "config", network.what());
   const Index features = width(config, "in_channels", what, 1);
   const Tensor x = given == nullptr ? network.input(features) : *given;
-  if (x.signal.features != features) throw_error("%: in_channels: expected %, got %", {what, x.signal.features, features});
+  if (x.sequence.features != features) throw_error("%: in_channels: expected %, got %", {what, x.sequence.features, features});
   WeightList weights(file, given == nullptr ? kWeights : compose("%: weights", {network.what()}));
   Tensor condition = x;  // what the layers see besides: the input, or what a network of its own makes of it
   if (kind == "WaveNet" && find(config, "condition_dsp") != nullptr) {
@@ -101,7 +101,7 @@ NamNetwork::Tensor nam_convnet(NamNetwork& network, Tensor x, const json::Object
   for (std::size_t k = 0; k < dilations.size(); ++k) {
     const Index dilation = count(&dilations[k], compose("%: dilations", {what}));
     const std::string name = compose("block%", {k});
-    const Product product = weights.product(x.signal.features, channels, name, 2, !normed, groups);
+    const Product product = weights.product(x.sequence.features, channels, name, 2, !normed, groups);
     x = network.product(x, product, name + "_conv", dilation, normed);
     if (normed) x = network.normalised(x, weights, name + "_norm");
     x = network.activation(x, config.find("activation"), name + "_activation", "config: activation");
@@ -114,7 +114,7 @@ NamNetwork::Tensor nam_linear(NamNetwork& network, const Tensor& x, const json::
   expect_known(config, {"receptive_field", "bias", "in_channels", "out_channels", "implementation"}, what);
   const Index size = count(config, "receptive_field", what);
   const bool biased = flag(config, "bias", what);
-  if (x.signal.features != 1 || count(config, "out_channels", what, 1) != 1)
+  if (x.sequence.features != 1 || count(config, "out_channels", what, 1) != 1)
     throw_error("%: Linear of one channel is read", {what});
   if (size > kLongest) throw_error("%: receptive_field: expected at most %, got %", {what, kLongest, size});
   Product response = weights.product(1, 1, "linear", size, biased);

@@ -89,7 +89,7 @@ NamNetwork::Tensor NamNetwork::moved(const Tensor& x, const Values& less, const 
   if (!any(offset)) return x;
   json::Array offsets;
   for (const float value : floats(offset, name)) offsets.emplace_back(static_cast<double>(value));
-  return {builder_->rescaling(x.signal, named(name) + "_offset", 1.0, std::move(offsets)), x.rest, less};
+  return {builder_->rescaling(x.sequence, named(name) + "_offset", 1.0, std::move(offsets)), x.rest, less};
 }
 
 NamNetwork::Tensor NamNetwork::product(const Tensor& given, const Product& product, const std::string& name, Index dilation,
@@ -109,11 +109,11 @@ NamNetwork::Tensor NamNetwork::product(const Tensor& given, const Product& produ
       bias[i] = (product.bias ? static_cast<double>((*product.bias)[i]) : 0.0) + reached[i] - less[i];
     emitted.bias = floats(bias, name);
   }
-  return {builder_->product(x.signal, named(name), emitted, dilation), std::move(rest), std::move(less)};
+  return {builder_->product(x.sequence, named(name), emitted, dilation), std::move(rest), std::move(less)};
 }
 
 NamNetwork::Tensor NamNetwork::normalised(const Tensor& x, WeightList& weights, const std::string& name) {
-  const Index channels = x.signal.features;
+  const Index channels = x.sequence.features;
   Floats mean = weights.take(channels), variance = weights.take(channels), gamma = weights.take(channels),
          beta = weights.take(channels);
   const double epsilon = weights.one();
@@ -126,32 +126,32 @@ NamNetwork::Tensor NamNetwork::normalised(const Tensor& x, WeightList& weights, 
     shifted[i] = mean[i] - x.less[i];
   }
   if (any(x.less)) mean = floats(shifted, name);
-  const Signal y = builder_->batch_normalization(x.signal, named(name), {gamma, beta, mean, variance, epsilon});
+  const Sequence y = builder_->batch_normalization(x.sequence, named(name), {gamma, beta, mean, variance, epsilon});
   return {y, rest, Values(rest.size())};
 }
 
 NamNetwork::Tensor NamNetwork::activation(const Tensor& given, const json::Value* activation, const std::string& name,
                                           const std::string& what) {
   const Tensor x = whole(given, name);
-  const NamActivation found = nam_activation(activation, x.signal.features, compose("%: %", {what_, what}));
+  const NamActivation found = nam_activation(activation, x.sequence.features, compose("%: %", {what_, what}));
   Values rest(x.rest.size());
   for (std::size_t i = 0; i < rest.size(); ++i) rest[i] = found.function(x.rest[i], i);
-  const Signal y = found.activation.is_null() ? builder_->prelu(x.signal, named(name), found.slopes)
-                                              : builder_->activation(x.signal, named(name), found.activation);
+  const Sequence y = found.activation.is_null() ? builder_->prelu(x.sequence, named(name), found.slopes)
+                                                : builder_->activation(x.sequence, named(name), found.activation);
   return {y, rest, Values(rest.size())};
 }
 
 NamNetwork::Tensor NamNetwork::add(const std::string& name, const std::vector<Tensor>& tensors) {
-  std::vector<Signal> signals;
+  std::vector<Sequence> sequences;
   Values rest(tensors.front().rest.size()), less(rest.size());
   for (const Tensor& tensor : tensors) {
-    signals.push_back(tensor.signal);
+    sequences.push_back(tensor.sequence);
     for (std::size_t i = 0; i < rest.size(); ++i) {
       rest[i] += tensor.rest[i];
       less[i] += tensor.less[i];
     }
   }
-  return {builder_->merge("Add", named(name), signals), rest, less};
+  return {builder_->merge("Add", named(name), sequences), rest, less};
 }
 
 NamNetwork::Tensor NamNetwork::subtract(const std::string& name, const Tensor& first, const Tensor& second) {
@@ -160,26 +160,26 @@ NamNetwork::Tensor NamNetwork::subtract(const std::string& name, const Tensor& f
     rest[i] = first.rest[i] - second.rest[i];
     less[i] = first.less[i] - second.less[i];
   }
-  return {builder_->merge("Subtract", named(name), {first.signal, second.signal}), rest, less};
+  return {builder_->merge("Subtract", named(name), {first.sequence, second.sequence}), rest, less};
 }
 
 NamNetwork::Tensor NamNetwork::multiply(const std::string& name, const Tensor& first, const Tensor& second) {
   const Tensor a = whole(first, name), b = whole(second, name);
   Values rest(a.rest.size());
   for (std::size_t i = 0; i < rest.size(); ++i) rest[i] = a.rest[i] * b.rest[i];
-  return {builder_->merge("Multiply", named(name), {a.signal, b.signal}), rest, Values(rest.size())};
+  return {builder_->merge("Multiply", named(name), {a.sequence, b.sequence}), rest, Values(rest.size())};
 }
 
 NamNetwork::Tensor NamNetwork::cut(const Tensor& x, Index start, Index stop, const std::string& name) {
   const auto part = [&](const Values& values) { return Values(values.begin() + start, values.begin() + stop); };
-  return {builder_->slice(x.signal, named(name), start, stop), part(x.rest), part(x.less)};
+  return {builder_->slice(x.sequence, named(name), start, stop), part(x.rest), part(x.less)};
 }
 
 NamNetwork::Tensor NamNetwork::scaled(const Tensor& x, float scale, const std::string& name) {
   Values rest = x.rest, less = x.less;
   for (double& value : rest) value *= scale;
   for (double& value : less) value *= scale;
-  return {builder_->rescaling(x.signal, named(name), static_cast<double>(scale), 0.0), rest, less};
+  return {builder_->rescaling(x.sequence, named(name), static_cast<double>(scale), 0.0), rest, less};
 }
 
 }  // namespace rekur::foreign

@@ -1,9 +1,9 @@
 // Neural Amp Modeler's networks without recurrence, put together while the weights of a file are read off, one list in the order of
 // their engine.
 //
-// A network that has heard silence for long is at rest: every signal has a value. Settled, it begins there and not with zeros: what
-// a convolution reads is the signal less its value at rest, so that the zeros before the first step stand for it, and biases make
-// up for that. Where no bias can, a layer that adds an offset does.
+// A network that has heard silence for long is at rest: every sequence has a value. Settled, it begins there and not with zeros:
+// what a convolution reads is the sequence less its value at rest, so that the zeros before the first step stand for it, and biases
+// make up for that. Where no bias can, a layer that adds an offset does.
 #pragma once
 
 #include <functional>
@@ -51,12 +51,12 @@ class NamNetwork {
   const std::string& what() const { return what_; }
 
   struct Tensor {
-    Signal signal;
+    Sequence sequence;
     Values rest, less;  // its value at rest, and what was subtracted of it
   };
   Tensor input(Index features);
   // A Dense, or where steps before are seen or channels stand in groups a causal convolution. `added`: the result is added to
-  // another signal, no more, so it may be without what it is at rest.
+  // another one, no more, so it may be without what it is at rest.
   Tensor product(const Tensor& x, const Product& product, const std::string& name, Index dilation = 1, bool added = false);
   Tensor normalised(const Tensor& x, WeightList& weights, const std::string& name);
   Tensor activation(const Tensor& x, const json::Value* given, const std::string& name, const std::string& what);
@@ -65,10 +65,10 @@ class NamNetwork {
   Tensor multiply(const std::string& name, const Tensor& first, const Tensor& second);
   Tensor cut(const Tensor& x, Index start, Index stop, const std::string& name);
   Tensor scaled(const Tensor& x, float scale, const std::string& name);
-  Signal output(const Tensor& x) { return whole(x, "output").signal; }
+  Sequence output(const Tensor& x) { return whole(x, "output").sequence; }
 
  private:
-  // The same signal with something else subtracted.
+  // The same sequence with something else subtracted.
   Tensor moved(const Tensor& x, const Values& less, const std::string& name);
   Tensor whole(const Tensor& x, const std::string& name) { return moved(x, Values(x.less.size()), name); }
   Floats floats(const Values& values, const std::string& name) const;

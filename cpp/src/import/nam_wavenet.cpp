@@ -187,7 +187,7 @@ Tensor activated(NamNetwork& network, const Layers& layers, std::size_t k, const
 // What goes on to the next layer, and what goes to the head. What the last layer of all hands on, nobody reads.
 std::pair<Tensor, Tensor> layer(NamNetwork& network, const Layers& layers, std::size_t k, const Tensor& x, const Tensor& condition,
                                 WeightList& weights, const std::string& name, bool last) {
-  const Index inner = layers.bottleneck, seen = condition.signal.features;
+  const Index inner = layers.bottleneck, seen = condition.sequence.features;
   const std::string& mode = layers.modes[k];
   const Index wide = inner * (mode == "none" ? 1 : 2);
   // Weights stand there in another order than that of their use.
@@ -210,7 +210,7 @@ std::pair<Tensor, Tensor> layer(NamNetwork& network, const Layers& layers, std::
     const std::string label = compose("%_%", {name, place});
     const Tensor both = network.product(condition, found->second, label);
     if (!layers.films.at(place).shifts) return network.multiply(label + "_scaled", y, both);
-    const Index channels = y.signal.features;
+    const Index channels = y.sequence.features;
     const Tensor scale = network.cut(both, 0, channels, label + "_scale");
     const Tensor shift = network.cut(both, channels, 2 * channels, label + "_shift");
     return network.add(label + "_output", {network.multiply(label + "_scaled", y, scale), shift});
@@ -234,15 +234,15 @@ std::pair<Tensor, Tensor> layer(NamNetwork& network, const Layers& layers, std::
 Tensor behind(NamNetwork& network, const Tensor& x, const json::Object& config, WeightList& weights) {
   const std::string what = compose("%: config: head", {network.what()});
   expect_known(config, {"in_channels", "channels", "out_channels", "kernel_sizes", "activation"}, what);
-  if (find(config, "in_channels") != nullptr && count(config, "in_channels", what) != x.signal.features)
-    throw_error("%: in_channels: expected %", {what, x.signal.features});
+  if (find(config, "in_channels") != nullptr && count(config, "in_channels", what) != x.sequence.features)
+    throw_error("%: in_channels: expected %", {what, x.sequence.features});
   const json::Array& sizes = array_of(config, "kernel_sizes", what);
   const Index inner = width(config, "channels", what), out = width(config, "out_channels", what);
   std::vector<Product> products;
   for (std::size_t k = 0; k < sizes.size(); ++k) {
     const Index taps = count(&sizes[k], compose("%: kernel_sizes", {what}));
     products.push_back(
-        weights.product(k == 0 ? x.signal.features : inner, k + 1 == sizes.size() ? out : inner, compose("head%", {k}), taps));
+        weights.product(k == 0 ? x.sequence.features : inner, k + 1 == sizes.size() ? out : inner, compose("head%", {k}), taps));
   }
   Tensor y = network.scaled(x, weights.one(), "head_scale");
   for (std::size_t k = 0; k < products.size(); ++k) {
@@ -259,18 +259,18 @@ Tensor nam_wavenet(NamNetwork& network, const Tensor& x, const json::Object& con
   expect_known(config, {"layers", "head", "head_scale", "in_channels", "condition_dsp"}, what);
   std::vector<Layers> arrays;
   for (const json::Value& entry : array_of(config, "layers", what))
-    arrays.push_back(read_layers(entry, compose("%: layers[%]", {what, arrays.size()}), condition.signal.features));
+    arrays.push_back(read_layers(entry, compose("%: layers[%]", {what, arrays.size()}), condition.sequence.features));
   Tensor y = x;
   std::optional<Tensor> head;
   for (std::size_t a = 0; a < arrays.size(); ++a) {
     const Layers& layers = arrays[a];
     const std::string place = compose("%: layers[%]", {what, a}), name = compose("array%", {a});
     const Index reads = layers.to_head != 0 ? layers.to_head : layers.bottleneck;
-    if (layers.features != y.signal.features)
-      throw_error("%: input_size: expected %, as come to it, got %", {place, y.signal.features, layers.features});
-    if (head && head->signal.features != reads)
-      throw_error("%: the array before has % outputs, its own head reads %", {place, head->signal.features, reads});
-    y = network.product(y, weights.product(y.signal.features, layers.channels, name, 1, false), name + "_rechannel");
+    if (layers.features != y.sequence.features)
+      throw_error("%: input_size: expected %, as come to it, got %", {place, y.sequence.features, layers.features});
+    if (head && head->sequence.features != reads)
+      throw_error("%: the array before has % outputs, its own head reads %", {place, head->sequence.features, reads});
+    y = network.product(y, weights.product(y.sequence.features, layers.channels, name, 1, false), name + "_rechannel");
     std::vector<Tensor> terms;
     if (head) terms.push_back(*head);
     for (std::size_t k = 0; k < layers.sizes.size(); ++k) {
@@ -281,7 +281,7 @@ Tensor nam_wavenet(NamNetwork& network, const Tensor& x, const json::Object& con
     }
     const Tensor total = terms.size() > 1 ? network.add(name + "_sum", terms) : terms.front();
     const std::string label = name + "_head";
-    const Product product = weights.product(total.signal.features, layers.out, label, layers.out_size, layers.out_bias);
+    const Product product = weights.product(total.sequence.features, layers.out, label, layers.out_size, layers.out_bias);
     head = network.product(total, product, label, layers.out_dilation);
   }
   if (find(config, "head") != nullptr) return behind(network, *head, object_of(config, "head", what), weights);

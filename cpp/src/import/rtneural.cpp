@@ -9,6 +9,9 @@
 namespace rekur::foreign {
 namespace {
 
+constexpr double kLoudest = 400;    // decibels
+constexpr Index kOneForAll = 4096;  // features to which one number of the file is given
+
 // Features of [rows, steps, features].
 Index features_of(const json::Value* shape, const std::string& what) {
   if (shape == nullptr || !shape->is_array() || shape->array().empty() || shape->array().size() > 3)
@@ -27,7 +30,9 @@ Index size_of(const json::Object& entry, const char* key, const std::string& wha
 
 double gain(const json::Object& file, const char* key) {
   const json::Value* const value = find(file, key);
-  return value == nullptr || !value->is_number() ? 1.0 : std::pow(10.0, value->number() / 20);
+  if (value == nullptr || !value->is_number()) return 1.0;
+  if (!(std::abs(value->number()) <= kLoudest)) throw_error("%: expected decibels of at most 400 either way", {key});
+  return std::pow(10.0, value->number() / 20);
 }
 
 std::string activation_of(const json::Object& entry, const std::string& what) {
@@ -69,8 +74,8 @@ std::size_t size_of(const json::Value& value) {
   return size;
 }
 
-Signal convolution(Builder& builder, const Signal& x, const json::Object& entry, const Arrays& arrays, Index outputs,
-                   const std::string& what) {
+Sequence convolution(Builder& builder, const Sequence& x, const json::Object& entry, const Arrays& arrays, Index outputs,
+                     const std::string& what) {
   const Index taps = size_of(entry, "kernel_size", what), dilation = size_of(entry, "dilation", what);
   const Index groups = count(entry, "groups", what, 1);
   if (x.features % groups != 0 || outputs % groups != 0)
@@ -87,8 +92,8 @@ Signal convolution(Builder& builder, const Signal& x, const json::Object& entry,
   return builder.convolution(x, "conv1d", activation_of(entry, what), product, dilation);
 }
 
-Signal recurrent(Builder& builder, const Signal& x, const json::Object& entry, const Arrays& arrays, Index units, bool lstm,
-                 const std::string& what) {
+Sequence recurrent(Builder& builder, const Sequence& x, const json::Object& entry, const Arrays& arrays, Index units, bool lstm,
+                   const std::string& what) {
   const std::string activation = activation_of(entry, what);
   if (activation != "linear" && activation != "tanh")
     throw_error("%: RTNeural's has tanh, whatever the file says: it says %", {what, activation});
@@ -99,8 +104,8 @@ Signal recurrent(Builder& builder, const Signal& x, const json::Object& entry, c
   return builder.recurrent(x, lstm ? "lstm" : "gru", std::move(layer));
 }
 
-Signal batch_normalization(Builder& builder, const Signal& x, const json::Object& entry, const Arrays& arrays,
-                           const std::string& what) {
+Sequence batch_normalization(Builder& builder, const Sequence& x, const json::Object& entry, const Arrays& arrays,
+                             const std::string& what) {
   const std::size_t affine = arrays.size() == 4 ? 2 : 0;
   arrays.expect(2 + affine, 2 + affine);
   const json::Value* const epsilon = find(entry, "epsilon");
@@ -117,7 +122,7 @@ Signal batch_normalization(Builder& builder, const Signal& x, const json::Object
   return builder.batch_normalization(x, "batch_normalization", std::move(statistics));
 }
 
-Signal layer(Builder& builder, const Signal& x, const json::Object& entry, const std::string& type, const std::string& what) {
+Sequence layer(Builder& builder, const Sequence& x, const json::Object& entry, const std::string& type, const std::string& what) {
   const Arrays arrays(entry, what);
   if (type == "activation") return builder.activation(x, "activation", activation_of(entry, what));
   const Index outputs = features_of(find(entry, "shape"), compose("%: shape", {what}));
@@ -133,6 +138,7 @@ Signal layer(Builder& builder, const Signal& x, const json::Object& entry, const
   if (type == "prelu") {
     arrays.expect(1, 1);
     const Index slopes = size_of(arrays[0]) == 1 ? 1 : x.features;
+    if (slopes == 1 && x.features > kOneForAll) throw_error("%: one slope for % features", {what, x.features});
     Floats alpha = arrays.take(0, {1, slopes});
     alpha.resize(static_cast<std::size_t>(x.features), alpha.front());
     return builder.prelu(x, "p_re_lu", std::move(alpha));
@@ -152,7 +158,7 @@ Model rtneural(const json::Object& file) {
   Builder builder;
   const Index features = features_of(find(file, "in_shape"), "in_shape");
   const Around around(builder, features, count(file, "in_skip", "RTNeural", 0, 0), gain(file, "in_gain"), gain(file, "out_gain"));
-  Signal x = around.input();
+  Sequence x = around.input();
   std::size_t k = 0;
   for (const json::Value& value : array_of(file, "layers", "RTNeural")) {
     const std::string where = compose("layer %", {k++});

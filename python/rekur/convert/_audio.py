@@ -161,6 +161,24 @@ def count(values: Mapping[str, Any], key: str, what: str, minimum: int = 1, defa
     return value
 
 
+WIDEST = 1 << 16  # features, units, knobs of one layer
+LONGEST = 1 << 24  # steps that a convolution looks back
+
+
+def width(values: Mapping[str, Any], key: str, what: str, default: int | None = None) -> int:
+    """A number of features of a JSON object.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    found = count(values, key, what, default=default)
+    if found > WIDEST:
+        raise ValueError(f"{what}: {key}: expected at most {WIDEST}, got {found}")
+    return found
+
+
 def written(array: Any) -> Any:
     """Lists of the shortest decimal numbers that are these float32."""
     if array.ndim:

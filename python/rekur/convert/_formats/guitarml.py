@@ -39,6 +39,8 @@ def _load(source: Source) -> Any:
     if set(parts) != {"rec", "lin"}:
         raise ValueError(f"{what}: state_dict: expected the tensors of rec and lin, got {', '.join(parts)}")
     rec, lin = parts["rec"], parts["lin"]
+    if rec.directions != 1 or any(name.startswith("rec.weight_hr") for name in arrays):
+        raise ValueError(f"{what}: state_dict: rec: layers of one direction without a projection are read")
     for part, key in ((rec, "input_size"), (lin, "hidden_size")):
         if key in data and part.features != count(data, key, what):
             raise ValueError(f"{what}: model_data says {key} {data[key]}, its weights {part.features}")

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from rekur.convert._audio import Effect, contents, count, demand_recurrent, effect_of, model_of, write, written
+from rekur.convert._audio import Effect, contents, count, demand_recurrent, effect_of, model_of, width, write, written
 from rekur.convert._dialects import Cell, from_rekur, to_rekur
 from rekur.convert._nam.convnet import convnet, linear
-from rekur.convert._nam.network import Network, Weights, width
+from rekur.convert._nam.network import Network, Weights
 from rekur.convert._nam.wavenet import wavenet
 from rekur.convert._nam.writing import Written, convnet_of, wavenet_of
 from rekur.convert._parts import Made

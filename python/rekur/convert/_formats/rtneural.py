@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rekur.convert._audio import (
+    LONGEST,
     Effect,
     contents,
     count,
@@ -13,6 +14,7 @@ from rekur.convert._audio import (
     effect_of,
     model_of,
     numbers,
+    width,
     write,
     written,
 )  # fmt: skip
@@ -24,6 +26,8 @@ from rekur.convert._source import Source
 
 _WHO = "RTNeural"
 _IDLE = ("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Identity")
+_LOUDEST = 400  # decibels
+_ONE_FOR_ALL = 4096  # features to which one number of the file is given
 _ACTIVATIONS = ("tanh", "relu", "sigmoid", "softmax", "elu")
 
 
@@ -38,13 +42,13 @@ def _load(source: Source) -> Any:
         raise ValueError(f"{what}: expected in_shape and a list of layers")
     features = _last(found["in_shape"], f"{what}: in_shape")
     made: list[Made] = []
-    width = features
+    reached = features
     for k, entry in enumerate(found["layers"]):
         where = f"{what}: layer {k}"
         if not isinstance(entry, Mapping) or "type" not in entry:
             raise ValueError(f"{where}: expected an object with a type, got {entry!r}")
-        made.append(_layer(entry, width, f"{where} ({entry['type']})"))
-        width = _last(entry["shape"], f"{where}: shape") if "shape" in entry else width
+        made.append(_layer(entry, reached, f"{where} ({entry['type']})"))
+        reached = _last(entry["shape"], f"{where}: shape") if "shape" in entry else reached
     skip = count(found, "in_skip", what, 0, 0)
     return model_of(made, features, skip, _decibels(found, "in_gain"), _decibels(found, "out_gain"))
 
@@ -52,13 +56,15 @@ def _load(source: Source) -> Any:
 def _last(shape: Any, what: str) -> int:
     if not isinstance(shape, list) or not shape or len(shape) > 3:
         raise ValueError(f"{what}: expected [rows, steps, features], got {shape!r}")
-    return count({"features": shape[-1]}, "features", what)
+    return width({"features": shape[-1]}, "features", what)
 
 
 def _decibels(found: Mapping[str, Any], key: str) -> float:
     value = found.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return 1.0
+    if not abs(value) <= _LOUDEST:
+        raise ValueError(f"{key}: expected decibels of at most {_LOUDEST} either way, got {value}")
     return float(10.0 ** (value / 20))
 
 
@@ -69,7 +75,7 @@ def _activation(entry: Mapping[str, Any], what: str) -> str:
     return str(name)
 
 
-def _layer(entry: Mapping[str, Any], width: int, what: str) -> Made:
+def _layer(entry: Mapping[str, Any], features: int, what: str) -> Made:
     """A layer of rekur and its weights, of an entry that reads so many features."""
     from rekur.layers import GRU, LSTM, Activation, BatchNormalization, Conv1D, Dense, PReLU
 
@@ -80,14 +86,16 @@ def _layer(entry: Mapping[str, Any], width: int, what: str) -> Made:
         return Activation(_activation(entry, what)), []
     out = _last(entry.get("shape"), f"{what}: shape")
     if kind in ("dense", "time-distributed-dense"):
-        arrays = _arrays(given, what, (width, out), (out,), optional=1)
+        arrays = _arrays(given, what, (features, out), (out,), optional=1)
         return Dense(out, activation=_activation(entry, what), use_bias=len(arrays) > 1), arrays
     if kind == "conv1d":
         size, dilation = (_only(entry, key, what) for key in ("kernel_size", "dilation"))
         groups = count(entry, "groups", what, default=1)
-        if width % groups or out % groups:
-            raise ValueError(f"{what}: {groups} groups do not divide {width} features and {out}")
-        arrays = _arrays(given, what, (size, width // groups, out), (out,))
+        if features % groups or out % groups:
+            raise ValueError(f"{what}: {groups} groups do not divide {features} features and {out}")
+        if max(size - 1, 1) * dilation > LONGEST:
+            raise ValueError(f"{what}: it looks back {size - 1} steps of {dilation}, more than {LONGEST} in all")
+        arrays = _arrays(given, what, (size, features // groups, out), (out,))
         layer = Conv1D(
             out, size, padding="causal", dilation_rate=dilation, groups=groups, activation=_activation(entry, what)
         )
@@ -97,16 +105,18 @@ def _layer(entry: Mapping[str, Any], width: int, what: str) -> Made:
             raise ValueError(f"{what}: RTNeural's has tanh, whatever the file says: it says {entry['activation']!r}")
         blocks = 4 if kind == "lstm" else 3
         bias = (blocks * out,) if kind == "lstm" else (2, blocks * out)
-        kernel, recurrent, biases = _arrays(given, what, (width, blocks * out), (out, blocks * out), bias)
+        kernel, recurrent, biases = _arrays(given, what, (features, blocks * out), (out, blocks * out), bias)
         cell = Cell(kernel, recurrent, biases) if kind == "lstm" else Cell(kernel, recurrent, *biases)
         made = (LSTM if kind == "lstm" else GRU)(out, return_sequences=True)
         return made, to_rekur("rtneural", kind.upper(), cell, what)
     if kind == "prelu":
-        (alpha,) = _arrays(given, what, (1, width if np.size(given[0]) != 1 else 1) if given else (1, width))
-        return PReLU(shared_axes=[1]), [np.broadcast_to(alpha, (1, width)).copy()]
+        if given and np.size(given[0]) == 1 and features > _ONE_FOR_ALL:
+            raise ValueError(f"{what}: one slope for {features} features")
+        (alpha,) = _arrays(given, what, (1, features if not given or np.size(given[0]) != 1 else 1))
+        return PReLU(shared_axes=[1]), [np.broadcast_to(alpha, (1, features)).copy()]
     if kind == "batchnorm":
         affine = len(given) == 4
-        arrays = _arrays(given, what, *[(width,)] * (4 if affine else 2))
+        arrays = _arrays(given, what, *[(features,)] * (4 if affine else 2))
         epsilon = entry.get("epsilon")
         if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)):
             raise ValueError(f"{what}: epsilon: expected a number, got {epsilon!r}")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rekur.convert._audio import count
-from rekur.convert._nam.network import LONGEST, Network, Product, Weights, flag, known, width
+from rekur.convert._audio import LONGEST, count, width
+from rekur.convert._nam.network import Network, Product, Weights, flag, known
 
 
 def convnet(network: Network, x: Any, config: Mapping[str, Any], weights: Weights) -> Any:

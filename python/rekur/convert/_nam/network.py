@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rekur.convert._audio import count, numbers
+from rekur.convert._audio import LONGEST, numbers
 from rekur.convert._nam.activations import activation_layer
 from rekur.convert._parts import Made
 
 WHO = "Neural Amp Modeler"
-WIDEST = 1 << 16  # features, units, knobs of one layer
-LONGEST = 1 << 24  # steps that a convolution looks back
 
 
 class Product(NamedTuple):
@@ -215,20 +213,6 @@ def _at_rest(product: Product, value: Any) -> Any:
     """A product of steps that are all alike, without the bias."""
     kernel = product.kernel.astype(float).sum(axis=2).reshape(product.groups, -1, product.kernel.shape[1])
     return np.einsum("goi,gi->go", kernel, value.reshape(product.groups, -1)).reshape(-1)
-
-
-def width(config: Mapping[str, Any], key: str, what: str, default: int | None = None) -> int:
-    """A number of channels.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    found = count(config, key, what, default=default)
-    if found > WIDEST:
-        raise ValueError(f"{what}: {key}: expected at most {WIDEST}, got {found}")
-    return found
 
 
 def flag(config: Mapping[str, Any], key: str, what: str, default: bool | None = None) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rekur.convert._audio import count
-from rekur.convert._nam.network import Network, Weights, flag, known, width
+from rekur.convert._audio import count, width
+from rekur.convert._nam.network import Network, Weights, flag, known
 
 _FILMS = (
     "conv_pre_film", "conv_post_film", "input_mixin_pre_film", "input_mixin_post_film",
