@@ -54,7 +54,7 @@ def plugin(build: Path, form: str) -> Path:
     return file
 
 
-FORMS = ["amp.lv2/amp.so"]
+FORMS = ["amp.lv2/amp.so", "amp.clap"]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -2,9 +2,6 @@
 
 #include <rekur/denormals.hpp>
 #include <rekur/status.hpp>
-#if __has_include(<rekur/import.hpp>)
-#include <rekur/import.hpp>
-#endif
 
 #include <algorithm>
 #include <bit>
@@ -132,7 +129,7 @@ bool Engine::process(const float* dry, const std::array<std::array<float, kChunk
       const auto t = static_cast<std::size_t>(i / channels_);
       for (int k = 0; k < input.columns; ++k) {
         const int c = first + k;
-        *x++ = c == 0 ? dry[i] * values[input_gain][t] : values[static_cast<std::size_t>(knob_1 + c - 1)][t];
+        *x++ = c == 0 ? dry[i] * values[input_gain][t] : values[static_cast<std::size_t>(c - 1) + knob_1][t];
       }
     }
     column += input.columns;
@@ -195,9 +192,10 @@ namespace {
 
 rekur::Result<rekur::Model> read(const std::string& path) {
 #if defined(REKUR_IMPORT) && REKUR_IMPORT
-  if (!path.ends_with(".safetensors")) return rekur::try_import(path);
-#endif
+  return rekur::try_import(path);  // .nam, JSON and .safetensors: the contents say which
+#else
   return rekur::try_load(path);
+#endif
 }
 
 }  // namespace
@@ -211,6 +209,7 @@ bool Amp::load(const std::string& path) noexcept try {
       Engine::make(std::make_shared<const rekur::Model>(std::move(*model)), rate_, channels_, message_);
   if (engine == nullptr) return message_ = path + ": " + message_, false;
   path_ = path;
+  loaded_latency_ = engine->latency();
   delete next_.exchange(engine.release(), std::memory_order_acq_rel);  // the one that nobody has come to take, if there is one
   return true;
 } catch (const std::bad_alloc&) {
@@ -225,6 +224,11 @@ std::string Amp::path() const {
 std::string Amp::message() const {
   const std::lock_guard lock(control_);
   return message_;
+}
+
+int Amp::loaded_latency() const {
+  const std::lock_guard lock(control_);
+  return loaded_latency_;
 }
 
 bool Amp::activate(double rate) noexcept try {
@@ -242,7 +246,7 @@ bool Amp::activate(double rate) noexcept try {
       delete std::exchange(current_, engine.release());
     }
   }
-  latency_ = current_->latency();
+  latency_ = loaded_latency_ = current_->latency();
   reset();
   return good;
 } catch (const std::bad_alloc&) {

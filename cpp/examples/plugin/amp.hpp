@@ -56,11 +56,12 @@ class Amp {
   Amp(const Amp&) = delete;
   Amp& operator=(const Amp&) = delete;
 
-  // The model of a file (.safetensors; with rekur/import.hpp also .nam and JSON), from the next block on, or with the first one
-  // after activate. False where it cannot be used: message() says why, and the model before goes on.
+  // The model of a file (.safetensors, and what a library with REKUR_IMPORT reads: .nam, JSON), from the next block on, or with the
+  // first one after activate. False where it cannot be used: message() says why, and the model before goes on.
   bool load(const std::string& path) noexcept;
   std::string path() const;     // of the model last loaded, "" for none: the input goes through
   std::string message() const;  // what there is to tell the user of it: why it failed, or what it is run at
+  int loaded_latency() const;   // in samples of the host: what latency() will be once that model is heard
   // The audio stands still, and begins anew at this rate in Hz. False where the model cannot be run so; the input goes through
   // then.
   bool activate(double rate) noexcept;
@@ -107,6 +108,7 @@ class Amp {
 
   mutable std::mutex control_;  // the other threads among themselves
   std::string path_, message_;
+  int loaded_latency_ = 0;
 };
 
 }  // namespace amp

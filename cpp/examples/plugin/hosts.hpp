@@ -65,8 +65,12 @@ class Plugin {
   virtual void process(const float* const* in, float* const* out, int frames) noexcept = 0;
   virtual void set(amp::Parameter parameter, float value) noexcept = 0;  // from the next block on
 
+  // The same from a frame of the next block on; false where the format has no such thing.
+  virtual bool set_at(amp::Parameter, float, unsigned) noexcept { return false; }
+
   const int channels;
-  std::vector<std::string> told;  // what the plug-in has had written into the log
+  std::atomic<bool> restart{false};  // the plug-in wants to be deactivated and activated: its latency has changed
+  std::vector<std::string> told;     // what the plug-in has had written into the log
 };
 
 // The file of the plug-in: .so of a folder NAME.lv2, or .clap. Throws std::runtime_error.
