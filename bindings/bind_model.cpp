@@ -262,6 +262,9 @@ void bind_model(py::module_& m) {
                                return list;
                              })
       .def("set_trained", &Model::set_trained, py::arg("layer"), py::arg("trained"), py::arg("learning_rate_scale") = 1.0f)
+      .def_property(
+          "signal", [](const Model& self) { return py::make_tuple(self.signal().sample_rate, self.signal().latency); },
+          [](Model& self, const std::pair<double, Index>& signal) { self.set_signal({signal.first, signal.second}); })
       .def_property_readonly("spec", &Model::spec)
       .def_property_readonly("inputs", [](const Model& self) { return describe(self.inputs()); })
       .def_property_readonly("outputs", [](const Model& self) { return describe(self.outputs()); })

@@ -48,6 +48,22 @@ std::vector<Floats> run(Stream& stream, const py::sequence& x, Index count) {
   return y;
 }
 
+const char* name_of(RateMatch match) {
+  switch (match) {
+    case RateMatch::same:
+      return "same";
+    case RateMatch::matched:
+      return "matched";
+    case RateMatch::partly:
+      return "partly";
+    case RateMatch::too_low:
+      return "too_low";
+    case RateMatch::unknown:
+      return "unknown";
+  }
+  return "";
+}
+
 DecodeOptions options_of(const py::dict& given) {
   DecodeOptions o;
   for (const auto& [key, value] : given) {
@@ -197,10 +213,11 @@ void bind_decoder(py::module_& m) {
 void bind_stream(py::module_& m) {
   bind_decoder(m);
   py::class_<Stream>(m, "Stream")
-      .def(py::init([](const Model& model, Index batch, const std::vector<std::string>& whole) {
-             return std::make_unique<Stream>(model, StreamOptions{.batch = batch, .whole = whole});
+      .def(py::init([](const Model& model, Index batch, const std::vector<std::string>& whole, double sample_rate) {
+             return std::make_unique<Stream>(model, StreamOptions{.batch = batch, .sample_rate = sample_rate, .whole = whole});
            }),
-           py::arg("model"), py::arg("batch") = 1, py::arg("whole") = std::vector<std::string>())
+           py::arg("model"), py::arg("batch") = 1, py::arg("whole") = std::vector<std::string>(), py::arg("sample_rate") = 0.0)
+      .def_property_readonly("rate_match", [](const Stream& self) { return name_of(self.rate_match()); })
       .def_property_readonly("inputs", [](const Stream& self) { return described(self.inputs()); })
       .def_property_readonly("outputs", [](const Stream& self) { return described(self.outputs()); })
       .def_property_readonly("states", [](const Stream& self) { return described(self.states()); })

@@ -134,6 +134,11 @@ static void test_queries(void) {
   CHECK(strcmp(rekur_last_error(), "rekur_model_input_count: model is null") == 0);
   CHECK(rekur_model_output_count(NULL) == 0);
   CHECK(strcmp(rekur_last_error(), "rekur_model_output_count: model is null") == 0);
+  CHECK(rekur_model_sample_rate(model) == 0 && rekur_model_latency(model) == 0);
+  CHECK(rekur_model_sample_rate(NULL) == 0);
+  CHECK(strcmp(rekur_last_error(), "rekur_model_sample_rate: model is null") == 0);
+  CHECK(rekur_model_latency(NULL) == 0);
+  CHECK(strcmp(rekur_last_error(), "rekur_model_latency: model is null") == 0);
   CHECK(rekur_model_spec(NULL) == NULL);
   CHECK(strcmp(rekur_last_error(), "rekur_model_spec: model is null") == 0);
   CHECK_ERROR(rekur_model_input(NULL, 0, &info), "rekur_model_input: model is null");
@@ -455,6 +460,15 @@ static void test_wrong_streams(void) {
   CHECK_ERROR(rekur_stream_create(backwards, 1, &other), "'both'");
   CHECK(other == NULL);
   CHECK_ERROR(rekur_stream_create(NULL, 1, &other), "rekur_stream_create: model is null");
+  CHECK_ERROR(rekur_stream_create_at(NULL, 1, 0, &other), "rekur_stream_create_at: model is null");
+  CHECK_ERROR(rekur_stream_create_at(model, 1, -1, &other), "stream: expected a sample rate of 0, for the model's, or");
+  CHECK(other == NULL);
+  CHECK(rekur_stream_create_at(model, 1, 96000, &other) == REKUR_OK);
+  CHECK(rekur_stream_rate_match(other) == REKUR_RATE_UNKNOWN); /* the model does not say its own */
+  rekur_stream_free(other);
+  other = NULL;
+  CHECK(rekur_stream_rate_match(NULL) == REKUR_RATE_UNKNOWN);
+  CHECK(strcmp(rekur_last_error(), "rekur_stream_rate_match: stream is null") == 0);
   CHECK_ERROR(rekur_stream_create(model, 1, NULL), "rekur_stream_create: stream is null");
   CHECK_ERROR(rekur_stream_create(model, 0, &other), "rekur_stream_create: batch must be at least 1, got 0");
   CHECK_ERROR(rekur_stream_create(model, -1, &other), "rekur_stream_create: batch must be at least 1, got -1");

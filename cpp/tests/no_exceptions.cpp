@@ -124,6 +124,11 @@ int main(int argc, char** argv) {
   REQUIRE(rekur::try_set_trained(*model, first, false));
   REQUIRE(!(*rekur::try_training(*model))[0].trained);
   REQUIRE(rekur::try_set_trained(*model, first, true));
+  REQUIRE(rekur::try_set_signal(*model, {.sample_rate = 48000, .latency = 2}));
+  REQUIRE(model->signal().sample_rate == 48000 && model->signal().latency == 2);
+  REQUIRE_FAILURE(rekur::try_set_signal(*model, {.latency = -1}), Code::invalid_argument, "latency");
+  REQUIRE((*rekur::try_stream(*model, {.sample_rate = 96000})).rate_match() == rekur::RateMatch::matched);
+  REQUIRE(rekur::try_set_signal(*model, {}));
   REQUIRE(rekur::try_model(kSpec, {}));
   REQUIRE_FAILURE(rekur::try_set_trained(*model, "nobody", false), Code::invalid_argument, "unknown layer 'nobody'");
   train(*model, x);

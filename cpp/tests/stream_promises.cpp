@@ -147,6 +147,7 @@ std::string after_x(const std::string& layer) {
 struct Case {
   std::string name, spec;
   WeightType weights = WeightType::float32;
+  double sample_rate = 0;  // of the stream
 };
 
 // Every layer there is, each cell by itself.
@@ -235,13 +236,21 @@ std::vector<Case> cases() {
        {"type": "GRU", "name": "b", "inputs": ["a"], "units": 33},
        {"type": "Dense", "name": "y", "inputs": ["b"], "units": 3})",
                                      R"("x")", R"("y", "a:2", "x", "y")")});
+  // At another rate than the model's.
+  for (const std::string layer : {R"("type": "LSTM", "units": 40)", R"("type": "GRU", "units": 21, "learn_initial_state": true)"})
+    for (const double rate : {48000.0, 96000.0}) {
+      std::string spec = after_x(layer);
+      spec.back() = ',';
+      all.push_back(
+          {layer + ", at " + std::to_string(rate), spec + R"("signal": {"sample_rate": 44100}})", WeightType::float32, rate});
+    }
   return all;
 }
 
 // A stream and the arrays of its steps, none of them taken while it runs.
 class Run {
  public:
-  Run(const Model& model, Index batch) : stream_(model, {.batch = batch}) {
+  Run(const Model& model, Index batch, double sample_rate) : stream_(model, {.batch = batch, .sample_rate = sample_rate}) {
     for (const TensorInfo& info : stream_.inputs()) {
       std::vector<float>& x = x_.emplace_back();
       for (Index i = 0; i < kBlock * element_count(info.shape); ++i)
@@ -287,7 +296,7 @@ struct Usage {
 };
 
 void check_quiet(const Case& c, const Model& model, Index batch) {
-  Run run(model, batch);
+  Run run(model, batch, c.sample_rate);
   if (!kAlone) run.go(100);
   Usage least{1, 1};
   // The system may take pages away, or a core; not every time.
@@ -448,7 +457,7 @@ void run_all() {
       model.round_weights(c.weights);
       for (const Index batch : {1, 3}) {
         check_quiet(c, model, batch);
-        Run run(model, batch);
+        Run run(model, batch, c.sample_rate);
         const int ended = without_system_calls([&] { run.go(kSteps); });
         expect(ended == 0 || ended == kCannotForbid, "a system call in a stream of " + c.name + ", batch " + std::to_string(batch));
         forbidden += ended == 0;

@@ -14,7 +14,7 @@ from rekur import _core
 from rekur._cpp_names import check_namespace, file_namespace, layer_namespace
 from rekur._cpp_text import engine_and_target, filled, literal
 from rekur._files import write_atomic
-from rekur._spec import Spec
+from rekur._spec import Signal, Spec
 from rekur._validate import WEIGHT_TYPE
 from rekur.models import Model
 
@@ -138,6 +138,10 @@ def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]], ki
     yield "// The graph, as rekur's documentation of the spec has it.\ninline constexpr char spec[] ="
     yield from _spec_literals(spec)
     yield ";\n\n"
+    signal = Signal.of(spec.get("signal", {}))
+    yield "// Of the signal whose samples the steps are, in Hz (0: not said); samples that the output is behind.\n"
+    yield f"inline constexpr double sample_rate = {signal.sample_rate or 0.0!r};\n"
+    yield f"inline constexpr int latency = {signal.latency};\n\n"
     yield _BITS if special else ""
     if kind == "float32":
         yield "// All parameters, one after the other.\n"

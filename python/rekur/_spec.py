@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+from rekur._validate import integer, real
 
 Spec: TypeAlias = dict[str, Any]
 
@@ -48,6 +50,7 @@ def model_spec(
     inputs: Sequence[str],
     outputs: Sequence[str],
     calls: Sequence[Spec] | None = None,
+    signal: Mapping[str, Any] | None = None,
 ) -> Spec:
     """Of version 2 where there are calls apart, else of version 1, whose layers have their inputs with them."""
     return {
@@ -58,7 +61,51 @@ def model_spec(
         **({} if calls is None else {"calls": list(calls)}),
         "inputs": list(inputs),
         "outputs": list(outputs),
+        **({"signal": dict(signal)} if signal else {}),
     }
+
+
+class Signal(NamedTuple):
+    """What the steps of a model are, where they are samples of a signal."""
+
+    sample_rate: float | None = None
+    latency: int = 0
+
+    def said(self) -> dict[str, Any]:
+        """As a spec and a configuration say it: what is not as it is by default."""
+        return {
+            **({} if self.sample_rate is None else {"sample_rate": self.sample_rate}),
+            **({"latency": self.latency} if self.latency else {}),
+        }
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> "Signal":
+        """Of what :meth:`said` gave, which may stand among other keys.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For what is no rate and no latency.
+        """
+        return cls(sample_rate(said.get("sample_rate"), "sample_rate"), latency(said.get("latency", 0), "latency"))
+
+
+def sample_rate(value: object, what: str) -> float | None:
+    """A rate in Hz, or None."""
+    if value is None:
+        return None
+    rate = real(value, what)
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"{what}: expected None or a finite number of Hz above 0, got {value!r}")
+    return rate
+
+
+def latency(value: object, what: str) -> int:
+    """A number of samples."""
+    samples = integer(value, what, 0)
+    if samples >= 2**31:
+        raise ValueError(f"{what}: expected at most {2**31 - 1} samples, got {samples}")
+    return samples
 
 
 def nodes(spec: Mapping[str, Any]) -> list[Spec]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rekur import _core
+from rekur._spec import sample_rate as check_rate
 from rekur._validate import Floats, as_float32, as_int32, integer, show
 from rekur.models.structure import Structure
 from rekur.training.data import Port
@@ -31,11 +32,17 @@ class Stream:
     whole : list of str
         Inputs that do not step but are there as a whole before the first step, such as what an encoder gives: sequences
         that attention reads, and vectors. :meth:`begin` takes them.
+    sample_rate : float, optional
+        Of the steps to come, in Hz; by default the model's own, ``model.sample_rate``. Above it the states of recurrent
+        layers are read as many steps back as the rates differ by, on the line between two steps, so that they live as
+        long as at the model's rate; :attr:`rate_match` says what comes of a rate. None is refused for being another
+        than the model's.
 
     Raises
     ------
     ValueError
-        Naming the layer that cannot go one step at a time, and why.
+        Naming the layer that cannot go one step at a time, and why; for a rate that is no finite number above 0, or is
+        more than 4096 times the model's.
 
     Examples
     --------
@@ -44,9 +51,12 @@ class Stream:
     ...     y = stream.step(x)
     """
 
-    def __init__(self, model: Any, batch: int = 1, whole: Sequence[str] = ()) -> None:
+    def __init__(
+        self, model: Any, batch: int = 1, whole: Sequence[str] = (), *, sample_rate: float | None = None
+    ) -> None:
         names = [whole] if isinstance(whole, str) else list(whole)
-        self._core = _core.Stream(engine_of(model, "Stream"), integer(batch, "Stream: batch"), names)
+        rate = check_rate(sample_rate, "Stream: sample_rate") or 0.0
+        self._core = _core.Stream(engine_of(model, "Stream"), integer(batch, "Stream: batch"), names, rate)
         self._inputs, self._outputs = self._core.inputs, self._core.outputs
 
     def __repr__(self) -> str:
@@ -56,6 +66,17 @@ class Stream:
     def rows(self) -> int:
         """How many sequences there are: the batch, or where inputs are whole none before :meth:`begin`."""
         return self._core.rows
+
+    @property
+    def rate_match(self) -> str:
+        """How the stream goes at the rate of its steps.
+
+        ``"same"``: it is the model's, or none was given. ``"matched"``: it is higher, and all that steps carry on goes
+        by it. ``"partly"``: it is higher, but convolutions, attention, positions, masks or states that are matrices go
+        by steps. ``"too_low"``: it is lower, and ``"unknown"``: the model does not say its own; the stream runs as if
+        it were the model's then.
+        """
+        return self._core.rate_match
 
     def _arrays(self, x: Any, steps: int | None) -> tuple[list[Any], bool]:
         """What the engine takes, and whether a row's axis was left out."""
@@ -153,7 +174,11 @@ class Stream:
 
     @property
     def states(self) -> dict[str, Floats]:
-        """All states by name, (rows, units) each; setting them takes such a dict, of all or of some."""
+        """All states by name, (rows, units) each; setting them takes such a dict, of all or of some.
+
+        At a rate above the model's, ``"lstm/h"`` is what the next step reads; ``"lstm/h/past"`` (rows, n, units), the
+        states before it that are to be read later, the latest first.
+        """
         flat, found, at = self._core.get_state(), {}, 0
         for name, shape, _ in self._core.states:
             size = int(np.prod(shape))  # type: ignore[arg-type]

@@ -166,6 +166,9 @@ _MORE: dict[str, str] = {
     "gaussian_likelihood": "GaussianLikelihood",
     "student_t_likelihood": "StudentTLikelihood",
     "negative_binomial_likelihood": "NegativeBinomialLikelihood",
+    "esr": "ESR",
+    "dc": "DC",
+    "weighted_sum": "WeightedSum",
     "crf": "CRF",
     "ctc": "CTC",
     "circle": "Circle",
@@ -195,6 +198,10 @@ def _further(name: str) -> type[Loss]:
         from rekur._losses.circle import Circle
 
         return Circle
+    if name in ("ESR", "DC", "WeightedSum"):
+        from rekur._losses import signals
+
+        return getattr(signals, name)  # type: ignore[no-any-return]
     from rekur._losses import further
 
     return getattr(further, name)  # type: ignore[no-any-return]
@@ -302,6 +309,9 @@ if TYPE_CHECKING:
     from rekur._losses.further import (
         Tversky as Tversky,
     )
+    from rekur._losses.signals import DC as DC
+    from rekur._losses.signals import ESR as ESR
+    from rekur._losses.signals import WeightedSum as WeightedSum
 else:  # a type checker is to see what is not there
 
     def __getattr__(name: str) -> Any:

@@ -97,6 +97,12 @@ struct LayerTraining {
   float learning_rate_scale = 1;
 };
 
+// What the steps of a model's sequences are, where they are samples of a signal.
+struct Signal {
+  double sample_rate = 0;  // in Hz; 0: nobody has said
+  Index latency = 0;       // samples at that rate by which the output is behind the input
+};
+
 class REKUR_API Model {
  public:
 #if REKUR_THROWS
@@ -114,6 +120,7 @@ class REKUR_API Model {
   Model& operator=(Model&&) noexcept;
 
   const std::string& spec() const noexcept;
+  Signal signal() const noexcept;  // as the spec says
   const std::vector<TensorInfo>& inputs() const noexcept;
   const std::vector<TensorInfo>& outputs() const noexcept;
   const std::vector<ParameterInfo>& parameters() const noexcept;
@@ -162,6 +169,13 @@ class REKUR_API Model {
   void set_trained(const std::string& layer, bool trained, float learning_rate_scale = 1);
   // By layer, in the order of the spec.
   std::vector<LayerTraining> training() const;
+#endif
+
+#if REKUR_TRAINING
+  // The sample rate and the latency from now on: the spec says so, and with it a file. spec() refers to another text then, so
+  // nobody may be reading it; streams keep what they were made with. Throws Error for a rate that is not 0 or a finite number above
+  // it, and for a latency that is not 0 to 2^31 - 1.
+  void set_signal(const Signal& signal);
 #endif
 
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.

@@ -106,6 +106,11 @@ REKUR_API void rekur_model_free(rekur_model* model) REKUR_NOEXCEPT;
 /* The model's description, a JSON text. Null on failure. */
 REKUR_API const char* rekur_model_spec(const rekur_model* model) REKUR_NOEXCEPT;
 
+/* The rate of the samples that the model was made for, in Hz, 0 where nobody has said; and by how many of them its output is behind
+ * its input. Of null, an error, 0. */
+REKUR_API double rekur_model_sample_rate(const rekur_model* model) REKUR_NOEXCEPT;
+REKUR_API int64_t rekur_model_latency(const rekur_model* model) REKUR_NOEXCEPT;
+
 /* Inputs and outputs: how many (0 on failure; no model has none), and what the one at `index` is like; dims[0] is the batch. */
 REKUR_API size_t rekur_model_input_count(const rekur_model* model) REKUR_NOEXCEPT;
 REKUR_API size_t rekur_model_output_count(const rekur_model* model) REKUR_NOEXCEPT;
@@ -130,6 +135,23 @@ REKUR_API rekur_code rekur_model_predict(const rekur_model* model, const rekur_t
  * taken here. Fails, with the reason, for models that cannot go one step at a time: Bidirectional and reverse layers, initial
  * states computed in the model, ... On failure *stream is null. */
 REKUR_API rekur_code rekur_stream_create(const rekur_model* model, int64_t batch, rekur_stream** stream) REKUR_NOEXCEPT;
+
+/* How a stream goes at the rate of its steps. */
+typedef enum rekur_rate_match {
+  REKUR_RATE_SAME = 0,    /* it is the model's, or none was given */
+  REKUR_RATE_MATCHED = 1, /* it is higher: the states of recurrent layers are read as many steps back as the rates differ by */
+  REKUR_RATE_PARTLY = 2,  /* ... but convolutions, attention, positions, masks or states that are matrices go by steps */
+  REKUR_RATE_TOO_LOW = 3, /* it is lower: the stream runs as if it were the model's */
+  REKUR_RATE_UNKNOWN = 4  /* the model does not say its own: likewise */
+} rekur_rate_match;
+
+/* The same for steps at a sample rate, in Hz; 0 is the model's own. Any that is finite, not negative and at most 4096 times the
+ * model's is taken: rekur_stream_rate_match says what comes of it. */
+REKUR_API rekur_code rekur_stream_create_at(const rekur_model* model, int64_t batch, double sample_rate,
+                                            rekur_stream** stream) REKUR_NOEXCEPT;
+
+/* Of null, an error, REKUR_RATE_UNKNOWN. */
+REKUR_API rekur_rate_match rekur_stream_rate_match(const rekur_stream* stream) REKUR_NOEXCEPT;
 
 REKUR_API void rekur_stream_free(rekur_stream* stream) REKUR_NOEXCEPT;
 

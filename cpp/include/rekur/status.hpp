@@ -151,6 +151,7 @@ REKUR_API Status try_save(const Model& model, Text path, const Model::Extras& ex
 REKUR_API Status try_initialize(Model& model, std::uint64_t seed) noexcept;
 REKUR_API Result<Model> try_model(Text spec_json, std::span<const SharedLayer> shared) noexcept;
 REKUR_API Status try_set_trained(Model& model, Text layer, bool trained, float learning_rate_scale = 1) noexcept;
+REKUR_API Status try_set_signal(Model& model, const Signal& signal) noexcept;
 REKUR_API Result<std::vector<LayerTraining>> try_training(const Model& model) noexcept;
 REKUR_API Result<Tape> try_forward(const Model& model, const Batch& batch, std::span<const View> outputs, std::uint64_t seed = 0,
                                    std::uint64_t step = 0) noexcept;

@@ -23,12 +23,23 @@
 namespace rekur {
 
 struct StreamOptions {
-  Index batch = 1;  // sequences that go side by side
+  Index batch = 1;         // sequences that go side by side
+  double sample_rate = 0;  // of the steps to come, in Hz; 0: the model's own
 #if REKUR_SEQUENCE
   // Inputs that do not step, but are there as a whole before the first step, such as what an encoder gives: sequences that
   // attention reads, (B, T, F), and vectors (B, F). `begin` takes them.
   std::vector<std::string> whole = {};
 #endif
+};
+
+// How a stream goes at the rate of its steps. Above the model's rate the states of recurrent layers are read not one step back but
+// as many as the rates differ by, between two steps on the line from one to the other: so they live as long as at the model's rate.
+enum class RateMatch : std::int32_t {
+  same = 0,     // it is the model's, or none was given
+  matched = 1,  // it is higher, and all that steps carry on goes by it
+  partly = 2,  // … but something still goes by steps: taps of convolutions, attention, positions, masks, states that are matrices
+  too_low = 3,  // it is lower: the stream runs as if it were the model's
+  unknown = 4   // the model does not say its own: likewise
 };
 
 namespace graph {
@@ -42,6 +53,8 @@ class REKUR_API Stream {
   // same weights share them. Throws Error naming the layer that cannot go one step at a time, and why: Bidirectional and reverse
   // begin at the end; an initial state computed in the model; a Step of another index than -1; a model without a time axis.
   // A model input that is nothing but a layer's initial state is no input of the stream: set_state gives it.
+  // Throws Error too for a sample rate that is negative, not finite or more than 4096 times the model's. Any other one is taken,
+  // and rate_match says what comes of it.
   explicit Stream(const Model& model, const StreamOptions& options = {});
 #endif
   ~Stream();
@@ -82,6 +95,9 @@ class REKUR_API Stream {
   void select(std::span<const Index> rows);
 #endif
 
+  // What is made of StreamOptions::sample_rate. `unknown` where the stream was moved from.
+  RateMatch rate_match() const noexcept;
+
   // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).
   void reset() noexcept REKUR_NONBLOCKING;
   bool reset(Index row) noexcept REKUR_NONBLOCKING;
@@ -89,6 +105,8 @@ class REKUR_API Stream {
   // All states: of each recurrent layer in the model's order h [batch, units], then, if it has one, c [batch, units]. Behind a mask
   // there follows what the output of a row without the step is made of, where no state says it: "ssm/output", the last one, of a
   // layer whose state is a matrix; "lstm/input", the last input that there was, of residual = true with return_sequences = false.
+  // At a rate above the model's "lstm/h" is what the next step reads, and "lstm/h/past" [batch, n, units], the states before it
+  // that are to be read later, the latest first, follows.
   std::size_t state_size() const noexcept REKUR_NONBLOCKING;                 // floats
   const std::vector<TensorInfo>& states() const noexcept REKUR_NONBLOCKING;  // "lstm/h", "lstm/c", …
   // `state` has state_size() elements; of another size nothing is done and false returned.

@@ -107,6 +107,16 @@ const char* rekur_model_spec(const rekur_model* model) noexcept {
   return model->model.spec().c_str();
 }
 
+double rekur_model_sample_rate(const rekur_model* model) noexcept {
+  if (model == nullptr) return Call(__func__).refuse("model", "is null"), 0;
+  return model->model.signal().sample_rate;
+}
+
+int64_t rekur_model_latency(const rekur_model* model) noexcept {
+  if (model == nullptr) return Call(__func__).refuse("model", "is null"), 0;
+  return model->model.signal().latency;
+}
+
 size_t rekur_model_input_count(const rekur_model* model) noexcept { return count(Call(__func__), model, &rekur::Model::inputs); }
 
 size_t rekur_model_output_count(const rekur_model* model) noexcept { return count(Call(__func__), model, &rekur::Model::outputs); }

@@ -17,6 +17,20 @@ std::size_t count(const Call& call, const rekur_stream* stream, const std::vecto
   return (stream->stream.*infos)().size();
 }
 
+constexpr bool same(rekur::RateMatch a, rekur_rate_match b) { return static_cast<int>(a) == static_cast<int>(b); }
+static_assert(same(rekur::RateMatch::same, REKUR_RATE_SAME) && same(rekur::RateMatch::matched, REKUR_RATE_MATCHED) &&
+              same(rekur::RateMatch::partly, REKUR_RATE_PARTLY) && same(rekur::RateMatch::too_low, REKUR_RATE_TOO_LOW) &&
+              same(rekur::RateMatch::unknown, REKUR_RATE_UNKNOWN));
+
+rekur_code create(const Call& call, const rekur_model* model, int64_t batch, double sample_rate, rekur_stream** stream) {
+  return call.run([&] {
+    call.expect(stream, "stream") = nullptr;
+    const rekur::Model& m = call.expect(model, "model").model;
+    if (batch < 1) call.wrong("batch must be at least 1, got %", {batch});
+    *stream = new rekur_stream{Stream(m, {.batch = batch, .sample_rate = sample_rate}), batch};
+  });
+}
+
 template <class T>
 bool any_null(T* const* pointers, std::size_t n) {
   return std::any_of(pointers, pointers + n, [](T* p) { return p == nullptr; });
@@ -54,13 +68,16 @@ rekur_code check_steps(const Call& call, int64_t steps) {
 }  // namespace
 
 rekur_code rekur_stream_create(const rekur_model* model, int64_t batch, rekur_stream** stream) noexcept {
-  const Call call(__func__);
-  return call.run([&] {
-    call.expect(stream, "stream") = nullptr;
-    const rekur::Model& m = call.expect(model, "model").model;
-    if (batch < 1) call.wrong("batch must be at least 1, got %", {batch});
-    *stream = new rekur_stream{Stream(m, {.batch = batch}), batch};
-  });
+  return create(Call(__func__), model, batch, 0, stream);
+}
+
+rekur_code rekur_stream_create_at(const rekur_model* model, int64_t batch, double sample_rate, rekur_stream** stream) noexcept {
+  return create(Call(__func__), model, batch, sample_rate, stream);
+}
+
+rekur_rate_match rekur_stream_rate_match(const rekur_stream* stream) noexcept {
+  if (stream == nullptr) return Call(__func__).refuse("stream", "is null"), REKUR_RATE_UNKNOWN;
+  return static_cast<rekur_rate_match>(stream->stream.rate_match());
 }
 
 void rekur_stream_free(rekur_stream* stream) noexcept { delete stream; }

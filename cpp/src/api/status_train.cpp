@@ -24,6 +24,10 @@ Result<Model> try_model(Text spec_json, std::span<const SharedLayer> shared) noe
   return result_of([&] { return Model(api::to_string(spec_json, "the spec"), shared); });
 }
 
+Status try_set_signal(Model& model, const Signal& signal) noexcept {
+  return status_of([&] { model.set_signal(signal); });
+}
+
 Status try_set_trained(Model& model, Text layer, bool trained, float learning_rate_scale) noexcept {
   return status_of([&] { model.set_trained(api::to_string(layer, "the layer"), trained, learning_rate_scale); });
 }

@@ -65,6 +65,7 @@ class Builder {
     const json::Array* const calls = version == 2 ? &spec_.array("calls") : nullptr;
     const std::vector<std::string> inputs = read_names(spec_, "inputs");
     const std::vector<std::string> outputs = read_names(spec_, "outputs");
+    read_signal();
     spec_.finish();
 
     read_layers(calls != nullptr);
@@ -99,6 +100,19 @@ class Builder {
     int owner;  // layer
     std::vector<std::string> references;
   };
+
+  void read_signal() {
+    const json::Value* const value = spec_.find("signal");
+    if (value == nullptr) return;
+    json::Reader reader(*value, "model: 'signal'");
+    if (reader.find("sample_rate") != nullptr) {
+      t_.signal.sample_rate = reader.number("sample_rate");
+      if (!(t_.signal.sample_rate > 0)) reader.refuse("sample_rate", "a number of Hz above 0");
+    }
+    t_.signal.latency = reader.integer("latency", 0);
+    if (!is_latency(t_.signal.latency)) reader.refuse("latency", "a number of samples from 0 to 2147483647");
+    reader.finish();
+  }
 
   void read_layers(bool apart) {
     for (std::size_t i = 0; i < layers_->size(); ++i) {

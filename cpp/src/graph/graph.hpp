@@ -119,6 +119,12 @@ class Graph {
   ~Graph();
 
   const std::string& spec() const { return spec_; }
+  Signal signal() const {
+#if REKUR_TRAINING
+    const std::lock_guard lock(trained_mutex_);
+#endif
+    return topology_.signal;
+  }
   const std::vector<TensorInfo>& inputs() const { return input_infos_; }
   const std::vector<TensorInfo>& outputs() const { return output_infos_; }
   const std::vector<ParameterInfo>& parameters() const { return parameter_infos_; }
@@ -152,6 +158,7 @@ class Graph {
   void compute_in(Precision precision);
   // The same as text for a file, empty where all layers are trained at the plain rate; and what that text says.
   std::string trained_text() const;
+  void set_signal(const Signal& signal);
   void set_trained(const std::string& text);
 #endif
 

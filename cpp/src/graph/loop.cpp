@@ -254,6 +254,7 @@ std::unique_ptr<Layer> make_loop(json::Reader& spec, const std::string& type, co
   std::unique_ptr<graph::Graph> made;
   try {
     made = std::make_unique<graph::Graph>(json::write(body), graph::Graph::WithoutWeights());
+    if (body.object().find("signal") != nullptr) throw_error("'signal' is the whole model's");
   } catch (const OutOfMemory&) {
     throw;
   } catch (const Error& error) {

@@ -73,6 +73,8 @@ class LoopOp final : public layers::StreamOp {
     return found;
   }
 
+  bool recurs() const override { return true; }
+
   // Where the ops' memory and the states in it stand.
   void settle(const StreamCall& call) const override {
     Index* table = reinterpret_cast<Index*>(call.memory);

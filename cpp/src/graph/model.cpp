@@ -62,6 +62,7 @@ graph::Graph& Model::graph() const {
 }
 
 const std::string& Model::spec() const noexcept { return graph_ ? graph_->spec() : kNoSpec; }
+Signal Model::signal() const noexcept { return graph_ ? graph_->signal() : Signal(); }
 const std::vector<TensorInfo>& Model::inputs() const noexcept { return graph_ ? graph_->inputs() : kNoTensors; }
 const std::vector<TensorInfo>& Model::outputs() const noexcept { return graph_ ? graph_->outputs() : kNoTensors; }
 const std::vector<ParameterInfo>& Model::parameters() const noexcept { return graph_ ? graph_->parameters() : kNoParameters; }

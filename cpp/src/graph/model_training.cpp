@@ -66,6 +66,8 @@ void Model::set_trained(const std::string& layer, bool trained, float learning_r
   graph().set_trained(layer, trained, learning_rate_scale);
 }
 
+void Model::set_signal(const Signal& signal) { graph().set_signal(signal); }
+
 std::vector<LayerTraining> Model::training() const {
   const std::shared_ptr<const graph::Trained> now = graph().trained();
   std::vector<LayerTraining> found;

@@ -2,10 +2,12 @@
 #include "rekur/stream.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <new>
 
 #include "graph/graph.hpp"
 #include "graph/stream_impl.hpp"
+#include "io/json.hpp"
 #include "io/text.hpp"
 
 namespace rekur {
@@ -26,13 +28,20 @@ Stream::Stream(const Model& model, const StreamOptions& options) {
   if (options.batch < 1) throw_error("stream: expected a batch of at least 1, got %", {options.batch});
   constexpr Index kMostRows = Index{1} << 40;  // of one float each, more than there is memory anywhere
   if (options.batch > kMostRows) throw_out_of_memory("not enough memory for a stream of % rows", {options.batch});
+  const double rate = options.sample_rate, own_rate = graph.signal().sample_rate;
+  if (!(rate >= 0 && rate <= std::numeric_limits<double>::max()))
+    throw_error("stream: expected a sample rate of 0, for the model's, or a finite number of Hz above it, got %",
+                {json::describe(json::Value(rate))});
+  if (own_rate > 0 && rate > graph::kMostDelay * own_rate)
+    throw_error("stream: expected a sample rate of at most 4096 times the model's, % Hz, got %",
+                {json::describe(json::Value(own_rate)), json::describe(json::Value(rate))});
 #if REKUR_SEQUENCE
   const std::span<const std::string> whole = options.whole;
 #else
   const std::span<const std::string> whole;
 #endif
   try {
-    impl_ = std::make_unique<Impl>(graph.program(options.batch == 1, whole), options.batch);
+    impl_ = std::make_unique<Impl>(graph.program(options.batch == 1, whole), options.batch, rate, own_rate);
   } catch (const std::bad_alloc&) {
     throw_out_of_memory("not enough memory for a stream of % rows", {options.batch});
   }
@@ -79,6 +88,7 @@ const std::vector<TensorInfo>& Stream::outputs() const noexcept { return impl_ ?
 const std::vector<TensorInfo>& Stream::beginnings() const noexcept { return impl_ ? impl_->beginnings : kNone; }
 Index Stream::rows() const noexcept { return impl_ ? impl_->rows : 0; }
 const std::vector<TensorInfo>& Stream::states() const noexcept { return impl_ ? impl_->state_infos : kNone; }
+RateMatch Stream::rate_match() const noexcept { return impl_ ? impl_->rate_match : RateMatch::unknown; }
 std::size_t Stream::state_size() const noexcept { return impl_ ? impl_->state_size : 0; }
 
 bool Stream::step(const float* x, float* y) noexcept {

@@ -10,6 +10,7 @@
 #include "graph/arena.hpp"
 #include "graph/held_rows.hpp"
 #include "graph/program.hpp"
+#include "graph/state_delay.hpp"
 #include "io/text.hpp"
 #include "rekur/stream.hpp"
 #include "runtime/checked.hpp"
@@ -41,6 +42,7 @@ struct Stream::Impl {
     const layers::StreamOp* op;
     layers::StreamCall call;
     Index memory = 0, states = 0;  // floats of its memory; the first of its states
+    float* past = nullptr;         // State::past of its states, one after the other
 #if REKUR_SEQUENCE
     std::unique_ptr<const HeldRows> held;  // null: all rows are there
     float* held_memory = nullptr;
@@ -53,6 +55,11 @@ struct Stream::Impl {
     float* at[2];  // [batch][stride], before a step of turn 0 and of turn 1
     Index units, stride;
     const float* initial;  // [units], what a row begins as; null: zeros
+    float* past =
+        nullptr;  // [delay.past][rows][units], around from delay.newest on; null: the next step reads what this one leaves
+
+    // The states of `age` steps before the last one, from 1 on.
+    float* before(const graph::StateDelay& delay, Index age, Index rows) const { return past + delay.slot(age) * rows * units; }
   };
   // An output that another has too, or that is an input: it is not computed where the caller wants it.
   struct Copy {
@@ -66,12 +73,29 @@ struct Stream::Impl {
     std::size_t number;
   };
 
-  Impl(std::shared_ptr<const graph::Program> of, Index most_rows) : program(std::move(of)), batch(most_rows) {
+  Impl(std::shared_ptr<const graph::Program> of, Index most_rows, double rate = 0, double model_rate = 0)
+      : program(std::move(of)), batch(most_rows) {
+    match_rate(rate, model_rate);
     arrays.resize(program->arrays.size());
     list_interface();
     if (program->has_whole) return;  // `begin` says how long what is whole is
     lay_out(0);
     warm_up();
+  }
+
+  // What a step of another rate than the model's reads (RateMatch).
+  void match_rate(double rate, double model_rate) {
+    if (rate == 0 || rate == model_rate) return;
+    rate_match = model_rate == 0 ? RateMatch::unknown : rate < model_rate ? RateMatch::too_low : RateMatch::matched;
+    if (rate_match != RateMatch::matched) return;
+    delay = graph::StateDelay(rate / model_rate);
+    for (const graph::Program::Instruction& i : program->instructions) {
+      bool by_steps = !i.op->recurs() && !i.op->states(batch).empty();
+#if REKUR_SEQUENCE
+      by_steps = by_steps || i.flags >= 0 || !i.op->whole_states(batch, 1).empty();
+#endif
+      if (by_steps) rate_match = RateMatch::partly;
+    }
   }
 
   // Steps before the first, one by one and together: whatever they touch, their code and the stack too, is then in memory.
@@ -90,8 +114,9 @@ struct Stream::Impl {
     reset(0, batch);
   }
 
-  // How many steps go together.
+  // How many steps go together. Where states are read late, what a step reads is made between two.
   Index choose_block() const {
+    if (delay.past > 0) return 1;
     Index floats = 1;  // a step's
     const auto add = [&floats](Index more) {
       if (add_overflows(floats, more, &floats)) throw_out_of_memory("the arrays of a stream do not fit in memory");
@@ -123,7 +148,7 @@ struct Stream::Impl {
       return at;
     };
     struct Place {
-      Index memory, block, held = 0, whole = 0;
+      Index memory, block, past = 0, held = 0, whole = 0;
     };
     std::vector<Index> array_at;
     std::vector<Place> places;
@@ -141,6 +166,10 @@ struct Stream::Impl {
       Place& at = places.emplace_back();
       at.memory = place(op.memory(op.rowwise() ? element_count({batch, block}) : batch));
       at.block = place(block > 1 ? op.block_memory(batch, block) : 0);
+      Index units = 0;
+      if (late(op))
+        for (const layers::StreamState& s : op.states(batch)) units += s.units;
+      at.past = place(element_count({delay.past, batch, units}));
 #if REKUR_SEQUENCE
       at.held = place(held_memory(instruction));
       at.whole = place(op.whole_memory(batch, whole_steps));
@@ -160,6 +189,7 @@ struct Stream::Impl {
           batch,        arrays.data(), from.inputs, from.outputs, arena.data() + places[i].memory, arena.data() + places[i].block,
           bytes.data(), moved.data()};
       step.memory = from.op->memory(from.op->rowwise() ? element_count({batch, block}) : batch);
+      step.past = arena.data() + places[i].past;
       step.call.room =
           std::none_of(from.outputs.begin(), from.outputs.end(), [&](int a) { return callers[static_cast<std::size_t>(a)]; });
 #if REKUR_SEQUENCE
@@ -191,23 +221,33 @@ struct Stream::Impl {
       step.call.batch = rows;
       step.op->settle(step.call);
       step.states = static_cast<Index>(states.size());
-      for (const layers::StreamState& s : from.op->states(rows)) add_state(from.layer, s, step.call.memory);
+      float* past = late(*from.op) ? step.past : nullptr;
+      for (const layers::StreamState& s : from.op->states(rows)) add_state(from.layer, s, step.call.memory, &past);
 #if REKUR_SEQUENCE
       for (const layers::StreamState& s : from.op->whole_states(rows, whole_steps))
         add_state(from.layer, s, step.call.whole_memory);
       if (from.flags >= 0) hold(from, step.call.memory, step.held_memory, step);
 #endif
     }
-    plain = may_be_plain;
+    plain = may_be_plain && delay.past == 0;
 #if REKUR_SEQUENCE
     for (const Step& s : steps_) plain = plain && !s.held;
 #endif
   }
 
-  void add_state(const std::string& layer, const layers::StreamState& s, float* memory) {
-    states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.initial});
+  // Whether its states are read late.
+  bool late(const layers::StreamOp& op) const { return delay.past > 0 && op.recurs(); }
+
+  // past: where there is room for State::past, which is moved on; null there: it is none of those.
+  void add_state(const std::string& layer, const layers::StreamState& s, float* memory, float** past = nullptr) {
+    State& state = states.emplace_back(State{{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.initial});
     state_infos.push_back({compose("%/%", {layer, s.name}), {rows, s.units}, DType::float32});
     state_size += static_cast<std::size_t>(rows * s.units);
+    if (past == nullptr || *past == nullptr) return;
+    state.past = *past;
+    *past += delay.past * rows * s.units;
+    state_infos.push_back({compose("%/%/past", {layer, s.name}), {rows, delay.past, s.units}, DType::float32});
+    state_size += static_cast<std::size_t>(rows * delay.past * s.units);
   }
 
 #if REKUR_SEQUENCE
@@ -236,7 +276,7 @@ struct Stream::Impl {
           {{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.at[0] == s.at[1] ? take(s.units) : nullptr});
     const auto keep = [&](const char* name, const float* initial) {
       float* const at = take(held.units);
-      states.push_back({{at, at}, held.units, held.units, initial});
+      states.push_back(State{{at, at}, held.units, held.units, initial});
       state_infos.push_back({from.layer + name, {rows, held.units}, DType::float32});
       state_size += static_cast<std::size_t>(rows * held.units);
       return at;
@@ -332,6 +372,26 @@ struct Stream::Impl {
     for (const Step& s : steps_) take(s, s.call, turn);
     for (const Copy& copy : copies) std::memcpy(y[copy.output], arrays[static_cast<std::size_t>(copy.array)], copied(copy));
     turn = 1 - turn;
+    if (delay.past > 0) go_back();
+  }
+
+  // What the last step has left goes behind, and what the next one is to read comes to the front.
+  void go_back() noexcept {
+    const Index oldest = delay.slot(delay.past);
+    for (const State& s : states) {
+      if (s.past == nullptr) continue;
+      float* const last = s.past + oldest * rows * s.units;
+      const float* const near = delay.steps > 1 ? s.before(delay, delay.steps - 1, rows) : nullptr;
+      for (Index row = 0, k = 0; row < rows; ++row) {
+        float* const now = s.at[turn] + row * s.stride;
+        for (Index i = 0; i < s.units; ++i, ++k) {
+          const float left = now[i], later = near == nullptr ? left : near[k];
+          now[i] = delay.far == 0 ? later : delay.near * later + delay.far * last[k];
+          last[k] = left;
+        }
+      }
+    }
+    delay.newest = oldest;
   }
 
 #if REKUR_SEQUENCE
@@ -367,6 +427,7 @@ struct Stream::Impl {
         std::memcpy(reinterpret_cast<char*>(y[copy.output]) + static_cast<std::size_t>(begin) * copied(copy),
                     arrays[static_cast<std::size_t>(copy.array)], copied(copy) * static_cast<std::size_t>(n));
       turn = static_cast<int>((turn + n) % 2);
+      if (delay.past > 0) go_back();
     }
   }
 
@@ -374,16 +435,28 @@ struct Stream::Impl {
     for (const State& s : states) {
       std::fill(s.at[turn] + begin * s.stride, s.at[turn] + end * s.stride, 0.0f);
       for (Index row = begin; s.initial && row < end; ++row) std::copy_n(s.initial, s.units, s.at[turn] + row * s.stride);
+      always(s, begin, end);
     }
+  }
+
+  // What was before the first step is as what it begins with.
+  void always(const State& s, Index begin, Index end) noexcept {
+    for (Index age = 1; s.past != nullptr && age <= delay.past; ++age)
+      for (Index row = begin; row < end; ++row)
+        std::copy_n(s.at[turn] + row * s.stride, s.units, s.before(delay, age, rows) + row * s.units);
   }
 
   // task(row of the caller's, row of the state's, units) over all states.
   template <class Task>
   void over_states(const Task& task) const noexcept {
     std::size_t at = 0;
-    for (const State& s : states)
+    for (const State& s : states) {
       for (Index row = 0; row < rows; ++row, at += static_cast<std::size_t>(s.units))
         task(at, s.at[turn] + row * s.stride, s.units);
+      for (Index row = 0; s.past != nullptr && row < rows; ++row)
+        for (Index age = 1; age <= delay.past; ++age, at += static_cast<std::size_t>(s.units))
+          task(at, s.before(delay, age, rows) + row * s.units, s.units);
+    }
   }
 
 #if REKUR_SEQUENCE
@@ -411,6 +484,8 @@ struct Stream::Impl {
   bool plain = false;         // step_plain does a step
   std::size_t state_size = 0;
   int turn = 0;  // which of two places a state is in
+  graph::StateDelay delay;
+  RateMatch rate_match = RateMatch::same;
 };
 
 }  // namespace rekur

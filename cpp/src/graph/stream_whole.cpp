@@ -155,6 +155,7 @@ void Stream::Impl::begin(const Batch& given) {
     const State& s = states[static_cast<std::size_t>(steps_[initial.instruction].states) + initial.state];
     const float* from = given.inputs[static_cast<std::size_t>(initial.beginning)].f32();
     for (Index row = 0; row < N; ++row, from += s.units) std::copy_n(from, s.units, s.at[0] + row * s.stride);
+    always(s, 0, N);
   }
 }
 
@@ -171,7 +172,10 @@ void Stream::Impl::select(std::span<const Index> from) {
   const auto keep = [&](const float* data, Index units, Index stride) {
     for (const Index row : from) kept.insert(kept.end(), data + row * stride, data + row * stride + units);
   };
-  for (const State& s : states) keep(s.at[turn], s.units, s.stride);
+  for (const State& s : states) {
+    keep(s.at[turn], s.units, s.stride);
+    for (Index age = 1; s.past != nullptr && age <= delay.past; ++age) keep(s.before(delay, age, rows), s.units, s.units);
+  }
   for (const Info& info : program->beginnings) {
     if (info.array < 0 || info.timed) continue;
     const Index units = bytes[static_cast<std::size_t>(info.array)] / static_cast<Index>(sizeof(float)) / rows;
@@ -195,7 +199,10 @@ void Stream::Impl::select(std::span<const Index> from) {
   const auto put = [&](float* data, Index units, Index stride) {
     for (Index row = 0; row < count; ++row, at += units) std::copy_n(at, units, data + row * stride);
   };
-  for (const State& s : states) put(s.at[turn], s.units, s.stride);
+  for (const State& s : states) {
+    put(s.at[turn], s.units, s.stride);
+    for (Index age = 1; s.past != nullptr && age <= delay.past; ++age) put(s.before(delay, age, rows), s.units, s.units);
+  }
   for (const Info& info : program->beginnings) {
     if (info.array < 0 || info.timed) continue;
     const Index units = bytes[static_cast<std::size_t>(info.array)] / static_cast<Index>(sizeof(float)) / rows;

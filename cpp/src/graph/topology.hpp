@@ -7,6 +7,7 @@
 
 #include "graph/time_axes.hpp"
 #include "layers/layer.hpp"
+#include "rekur/model.hpp"
 
 namespace rekur::graph {
 
@@ -40,9 +41,12 @@ struct Topology {
   std::vector<int> inputs, outputs;         // tensors, in the model's order
   std::vector<int> input_of;                // tensor -> which model input it is, or -1
   TimeAxes axes;                            // the first ones: those of the inputs
+  Signal signal;
 
   bool is_output(int tensor) const;
 };
+
+inline bool is_latency(Index samples) { return samples >= 0 && samples <= 0x7fffffff; }
 
 // Of a spec. Throws Error naming the layer at fault.
 Topology read_topology(const std::string& spec_json);

@@ -1,4 +1,4 @@
-// Which layers of a graph are trained, and how fast.
+// What of a graph may be set beside its weights: which layers are trained, and how fast; the signal that it is for.
 #include <algorithm>
 #include <limits>
 
@@ -80,6 +80,23 @@ void Graph::set_trained(const std::string& text) {
     const bool is_frozen = std::find(frozen.begin(), frozen.end(), rate.key) != frozen.end();
     set_trained(std::string(rate.key), !is_frozen, static_cast<float>(rate.value.number()));
   }
+}
+
+void Graph::set_signal(const Signal& signal) {
+  if (!(signal.sample_rate >= 0 && signal.sample_rate <= std::numeric_limits<double>::max()))
+    throw_error("model: expected a sample rate of 0, for none, or a finite number of Hz above it, got %",
+                {json::describe(json::Value(signal.sample_rate))});
+  if (!is_latency(signal.latency)) throw_error("model: expected a latency of 0 to 2147483647 samples, got %", {signal.latency});
+  const runtime::Call call;
+  const std::lock_guard lock(trained_mutex_);
+  json::Object said, changed;
+  if (signal.sample_rate > 0) said.set("sample_rate", signal.sample_rate);
+  if (signal.latency > 0) said.set("latency", signal.latency);
+  for (const json::Member& member : json::parse(spec_).object())
+    if (member.key != "signal") changed.set(member.key, member.value);
+  if (!said.empty()) changed.set("signal", std::move(said));
+  spec_ = json::write(changed);
+  topology_.signal = signal;
 }
 
 }  // namespace rekur::graph

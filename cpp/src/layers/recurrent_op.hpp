@@ -47,6 +47,7 @@ class RecurrentOp final : public StreamOp {
     return states;
   }
 
+  bool recurs() const override { return true; }
   Index block_memory(Index batch, Index steps) const override { return cell_.block_memory(batch, steps); }
 
   void step(const StreamCall& c, int turn) const noexcept override {

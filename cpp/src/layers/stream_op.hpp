@@ -76,6 +76,9 @@ class StreamOp {
   // Floats that a stream keeps for it; throws Error where that overflows.
   virtual Index memory(Index /*batch*/) const { return 0; }
   virtual std::vector<StreamState> states(Index /*batch*/) const { return {}; }
+  // Whether all that a step reads of those before it are these states, numbers that may be taken from an earlier step, or from the
+  // line between two.
+  virtual bool recurs() const { return false; }
   // The number of rows is known, or another one: what a step would have to work out goes into memory. Before states are set.
   virtual void settle(const StreamCall& /*call*/) const {}
   // Allocates nothing, takes no lock, makes no system call: so no threads, and kernels only through the table it has kept.

@@ -62,6 +62,8 @@ class ConvLstmOp final : public StreamOp {
     return {{"h", state(), state(), {0, all}}, {"c", state(), state(), {2 * all, 2 * all}}};
   }
 
+  bool recurs() const override { return true; }
+
   void step(const StreamCall& c, int turn) const noexcept override {
     const Index all = c.batch * lines(state()), Q = y_.positions();
     float* const before = c.memory + turn * all;

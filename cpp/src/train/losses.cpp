@@ -13,21 +13,25 @@
 #include "isa/dispatch.hpp"
 #include "runtime/parallel.hpp"
 #include "train/equations_loss.hpp"
+#include "train/signal_losses.hpp"
 
 namespace rekur::train {
 namespace {
 
 constexpr double kEpsilon = 1e-7;  // Keras's
 
-constexpr std::array<std::string_view, 9> kNames = {"mean_squared_error",
-                                                    "mean_absolute_error",
-                                                    "huber",
-                                                    "binary_crossentropy",
-                                                    "categorical_crossentropy",
-                                                    "sparse_categorical_crossentropy",
-                                                    "crf",
-                                                    "equations",
-                                                    "callback"};
+constexpr std::array<std::string_view, 12> kNames = {"mean_squared_error",
+                                                     "mean_absolute_error",
+                                                     "huber",
+                                                     "binary_crossentropy",
+                                                     "categorical_crossentropy",
+                                                     "sparse_categorical_crossentropy",
+                                                     "esr",
+                                                     "dc",
+                                                     "sum",
+                                                     "crf",
+                                                     "equations",
+                                                     "callback"};
 
 // One (row, step) pair: x [F], y [F] or a class label; dx [F] or null, to become s times the derivative of the value.
 struct Pair {
@@ -177,6 +181,9 @@ PairFunction function(LossKind kind, Scores scores) {
       return logits ? categorical_from_logits : categorical_from_values;
     case LossKind::sparse_categorical_crossentropy:
       return logits ? sparse_from_logits : sparse_from_values;
+    case LossKind::esr:
+    case LossKind::dc:
+    case LossKind::sum:
     case LossKind::crf:
     case LossKind::equations:
     case LossKind::callback:
@@ -197,6 +204,24 @@ std::string name(LossKind kind) { return std::string(kNames[static_cast<std::siz
 
 std::string name(const Loss& loss) { return loss.label.empty() ? name(loss.kind) : loss.label; }
 
+namespace {
+
+void read_terms(json::Reader& reader, Loss& loss) {
+  for (const json::Value& given : reader.array("losses")) {
+    json::Reader term(given, compose("loss 'sum': term %", {loss.terms.size()}));
+    Loss& one = loss.terms.emplace_back(read_loss(term.get("loss")));
+    one.weight = term.number("weight", 1.0);
+    term.finish();
+    const LossKind kind = one.kind;
+    if (kind == LossKind::sum || kind == LossKind::crf || kind == LossKind::callback ||
+        kind == LossKind::sparse_categorical_crossentropy)
+      term.fail("% cannot stand in a sum", {name(one)});
+  }
+  if (loss.terms.empty()) reader.refuse("losses", "an array of at least one loss");
+}
+
+}  // namespace
+
 Loss read_loss(const json::Value& config) {
   const std::string given = json::Reader(config, "loss").string("name");
   const auto found = std::find(kNames.begin(), kNames.end(), given);
@@ -208,6 +233,13 @@ Loss read_loss(const json::Value& config) {
   if (loss.kind == LossKind::huber) {
     loss.delta = reader.number("delta", 1.0);
     if (!(loss.delta > 0 && loss.delta <= std::numeric_limits<float>::max())) reader.refuse("delta", "a positive number");
+  } else if (is_of_signals(loss.kind)) {
+    loss.pre_emphasis = reader.number("pre_emphasis", 0.0);
+    if (!(loss.pre_emphasis >= 0 && loss.pre_emphasis <= 1)) reader.refuse("pre_emphasis", "a number from 0 to 1");
+    loss.epsilon = reader.number("epsilon", loss.epsilon);
+    if (!(loss.epsilon > 0 && loss.epsilon <= std::numeric_limits<float>::max())) reader.refuse("epsilon", "a positive number");
+  } else if (loss.kind == LossKind::sum) {
+    read_terms(reader, loss);
   } else if (loss.kind == LossKind::crf) {
     // it has no keys
   } else if (fused_activation(loss) != layers::FinalActivation::none) {
@@ -261,6 +293,7 @@ Rows rows_of(const Shape& output, const layers::RowSteps& steps) {
 void check_output([[maybe_unused]] const Loss& loss, [[maybe_unused]] Index features, [[maybe_unused]] const std::string& output) {
 #if REKUR_EQUATIONS
   if (loss.equations) loss.equations->check(features, std::nullopt, compose("output '%': ", {output}));
+  for (const Loss& term : loss.terms) check_output(term, features, output);
 #endif
 }
 
@@ -299,6 +332,10 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
                   const std::string& output) {
   const std::string where = compose("output '%': ", {output});
   if (loss.kind == LossKind::callback) return check_weights(rows, weights, where);  // the target is the caller's own affair
+  if (loss.kind == LossKind::sum) {
+    for (const Loss& term : loss.terms) check_target(term, rows, target, weights, output);
+    return;
+  }
 #if REKUR_EQUATIONS
   if (loss.equations) {
     check_equations(*loss.equations, rows, target, where);
@@ -324,6 +361,7 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
   if (!target.data && pairs > 0) throw_error("%% needs a target, got none", {where, name(loss.kind)});
 
   check_weights(rows, weights, where);
+  if (is_of_signals(loss.kind)) check_signals(loss, rows, weights, where);
   if (!sparse) return;
   const std::int32_t* labels = target.i32();
   const PairWeights weight(weights, rows);
@@ -337,6 +375,25 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
   }
 }
 
+namespace {
+
+double evaluate_sum(const Loss& loss, const Rows& rows, const float* x, const ConstView& target, std::span<const float> weights,
+                    float* dx, double gradient_scale) {
+  const Index size = rows.pairs() * rows.F;
+  std::vector<float> one(dx != nullptr && loss.terms.size() > 1 ? static_cast<std::size_t>(size) : 0);
+  double total = 0;
+  for (const Loss& term : loss.terms) {
+    const bool first = &term == loss.terms.data();
+    float* const to = dx == nullptr ? nullptr : first ? dx : one.data();
+    const Scores scores = term.from_logits ? Scores::logits : Scores::values;
+    total += term.weight * evaluate(term, scores, rows, x, target, weights, to, gradient_scale * term.weight);
+    for (Index i = 0; !first && to != nullptr && i < size; ++i) dx[i] += to[i];
+  }
+  return total;
+}
+
+}  // namespace
+
 double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* x, const ConstView& target,
                 std::span<const float> weights, float* dx, double gradient_scale) {
   const Index pairs = rows.pairs();
@@ -345,6 +402,8 @@ double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* 
     if (dx) std::fill_n(dx, pairs * rows.F, 0.0f);
     return 0;
   }
+  if (loss.kind == LossKind::sum) return evaluate_sum(loss, rows, x, target, weights, dx, gradient_scale);
+  if (is_of_signals(loss.kind)) return evaluate_signals(loss, rows, x, target.f32(), weights, dx, gradient_scale);
 #if REKUR_EQUATIONS
   if (loss.equations)
     return loss.equations->evaluate(rows, x, target.f32(), target_features(rows, target.shape), weights, dx, gradient_scale);

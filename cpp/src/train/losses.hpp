@@ -15,6 +15,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "layers/layer.hpp"
 #include "rekur/tensor.hpp"
@@ -35,6 +36,9 @@ enum class LossKind : std::uint8_t {
   binary_crossentropy,
   categorical_crossentropy,
   sparse_categorical_crossentropy,
+  esr,        // of whole rows (signal_losses.hpp)
+  dc,         // likewise
+  sum,        // of others, each with its weight
   crf,        // -log p of the tags of a CRF layer, which computes it (Layer::chain_loss); the mean over rows
   equations,  // of the user's own (equations_loss.hpp)
   callback    // computed by the caller (rekur/train.hpp)
@@ -42,9 +46,13 @@ enum class LossKind : std::uint8_t {
 
 struct Loss {
   LossKind kind = LossKind::mean_squared_error;
-  double delta = 1;          // huber: where the parabola becomes a line
-  bool from_logits = false;  // the cross-entropies: the output holds x, not sigmoid(x) or softmax(x)
-  std::string label = {};    // of equations and callback: what messages call it
+  double delta = 1;              // huber: where the parabola becomes a line
+  bool from_logits = false;      // the cross-entropies: the output holds x, not sigmoid(x) or softmax(x)
+  double pre_emphasis = 0;       // esr, dc
+  double epsilon = 1e-5;         // likewise
+  double weight = 1;             // in a sum
+  std::vector<Loss> terms = {};  // of a sum: neither sums, nor class indices, nor computed elsewhere
+  std::string label = {};        // of equations and callback: what messages call it
   std::shared_ptr<const EquationsLoss> equations = {};
 };
 

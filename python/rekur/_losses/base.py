@@ -33,7 +33,8 @@ class Loss(Value):
     _recorded = False
     _reduction: str | None = None  # None: the mean over rows and steps
     _of_batches: ClassVar[bool] = False  # whether it is no loss of rows
-    _whole_rows: ClassVar[bool] = False  # whether it is a mean over rows, whose steps go together
+    _whole_rows: bool = False  # whether it is a mean over rows, whose steps go together
+    _of_windows: ClassVar[bool] = False  # … and parts of them have one of their own
     _ignored: int | None = None  # a class that stands for no target
     _given: "Loss | None" = None  # of one that was recorded: the loss it came from
 
@@ -205,6 +206,24 @@ class Loss(Value):
             **thawed(dict(self.parameters)),
             "reduction": self._reduction or "sum_over_batch_size",
         }
+
+    def __mul__(self, weight: float) -> "Loss":
+        """The loss times a number, for a sum of losses."""
+        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)):
+            return NotImplemented
+        from rekur._losses.signals import WeightedSum
+
+        return WeightedSum([self], [float(weight)])
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: "Loss") -> "Loss":
+        """The sum of two losses of one output."""
+        if not isinstance(other, Loss):
+            return NotImplemented
+        from rekur._losses.signals import WeightedSum
+
+        return WeightedSum([self, other])
 
     def _saved(self) -> dict[str, Any]:
         """What a file holds: the engine's form, and what Python adds to it."""

@@ -1,6 +1,6 @@
 """The loss of a CRF layer's tags."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from rekur._losses.base import Loss
 
@@ -17,7 +17,7 @@ class CRF(Loss):
 
     name = "crf"
     sparse = True
-    _whole_rows: ClassVar[bool] = True
+    _whole_rows = True
 
     def __init__(self, **options: Any) -> None:
         if options.get("reduction", "sum_over_batch_size") not in ("sum_over_batch_size", "mean", "auto"):

@@ -14,6 +14,7 @@ from rekur import _core
 from rekur._cpp_names import check_namespace, file_namespace
 from rekur._cpp_text import engine_and_target
 from rekur._files import write_atomic
+from rekur._spec import Signal
 from rekur._static._file import Port, header
 from rekur._static._layers import LAYERS
 from rekur._static._masks import write_join, write_layer
@@ -149,7 +150,8 @@ def static_header(engine: _core.Model, namespace: str, kind: str = "float32") ->
         write_layer(writer, layer, step)
     for port, array in zip(outputs, program["outputs"], strict=True):
         writer.line(f"copy<{port.size}>({writer.arrays[array]}, {port.identifier});")
-    text = "".join(header(str(spec.get("name", "model")), namespace, writer, inputs, outputs))
+    signal = Signal.of(spec.get("signal", {}))
+    text = "".join(header(str(spec.get("name", "model")), namespace, writer, inputs, outputs, signal))
     report = StaticReport(
         Path(),
         0,

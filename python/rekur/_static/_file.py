@@ -10,6 +10,7 @@ import numpy as np
 
 from rekur import _core
 from rekur._cpp_text import filled, literal
+from rekur._spec import Signal
 from rekur._static._equations import FUNCTIONS
 from rekur._static._writer import BEYOND, INT8, Constants, Writer
 
@@ -75,7 +76,9 @@ class Port:
     ids: bool
 
 
-def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> Iterator[str]:
+def header(
+    name: str, namespace: str, writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port], signal: Signal
+) -> Iterator[str]:
     yield from _introduction(name, namespace, writer, inputs, outputs)
     yield "#pragma once\n\n"
     yield _BEGIN
@@ -89,7 +92,7 @@ def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], ou
     yield f"// Of rekur {_core.__version__}, its comments left out: vectors, their functions, layers of fixed sizes.\n"
     yield from _library(writer)
     yield "\n"
-    yield from _model(writer, inputs, outputs)
+    yield from _model(writer, inputs, outputs, signal)
     yield f"\n}}  // inline namespace REKUR_STATIC_ISA\n}}  // namespace {namespace}\n\n"
     yield _END
     yield from (f"#undef {macro}\n" for macro in macros)
@@ -173,7 +176,7 @@ def _library(writer: Writer) -> Iterator[str]:
         yield _text(path)
 
 
-def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> Iterator[str]:
+def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port], signal: Signal) -> Iterator[str]:
     declared = [f"const {'int32_t' if p.ids else 'float'}* {p.identifier}" for p in inputs]
     declared += [f"float* {p.identifier}" for p in outputs]
     names = [port.identifier for port in (*inputs, *outputs)]
@@ -185,7 +188,10 @@ def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> I
     yield "  // Numbers of a step, by argument.\n"
     for port in ports:
         yield f"  static constexpr int size_of_{port.identifier} = {port.size};\n"
-    yield f"  static constexpr int state_size = {state_size};\n\n"
+    yield f"  static constexpr int state_size = {state_size};\n"
+    yield "  // Of the signal whose samples the steps are, in Hz (0: not said); samples that the output is behind.\n"
+    yield f"  static constexpr double sample_rate = {signal.sample_rate or 0.0!r};\n"
+    yield f"  static constexpr int latency = {signal.latency};\n\n"
     yield "  // One time step. No array of outputs may overlap another array.\n"
     yield f"  void step({', '.join(declared)}) noexcept {{\n"
     yield "    const runtime::FlushDenormalsBriefly flush;\n"

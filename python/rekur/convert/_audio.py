@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rekur import _files
+from rekur._spec import sample_rate
 from rekur.convert._dialects import as_floats
 from rekur.convert._parts import Made
 from rekur.convert._plain import demand_plain
@@ -177,6 +178,36 @@ def width(values: Mapping[str, Any], key: str, what: str, default: int | None = 
     if found > WIDEST:
         raise ValueError(f"{what}: {key}: expected at most {WIDEST}, got {found}")
     return found
+
+
+def rate_in(values: Mapping[str, Any], keys: Sequence[str], what: str) -> float | None:
+    """The sample rate under the first of these keys that there is; None where none says one, or says it by 0 or -1.
+
+    Raises
+    ------
+    ValueError
+        For what is no finite number.
+    """
+    for key in keys:
+        value = values.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+            raise ValueError(f"{what}: {key}: expected a number of Hz, got {value!r}")
+        return float(value) if value > 0 else None
+    return None
+
+
+def rate_to_write(model: Any, given: Any, who: str) -> float | int | None:
+    """The sample rate that a file is to say: what is given, else the model's. Whole ones as whole numbers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is no rate.
+    """
+    rate = sample_rate(given, f"{who}: sample_rate") if given is not None else model.sample_rate
+    return int(rate) if rate is not None and rate == int(rate) else rate
 
 
 def written(array: Any) -> Any:

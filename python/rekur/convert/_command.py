@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> None:
         save(model, options.target, target.name, **writing)
     except TypeError as error:  # what a value of an option is not
         raise ValueError(str(error)) from None
-    print(f"{options.source}: {entry.title}, {len(model.layers)} layers, {model.count_params()} parameters")
+    rate = "" if model.sample_rate is None else f", {model.sample_rate:g} Hz"
+    print(f"{options.source}: {entry.title}, {len(model.layers)} layers, {model.count_params()} parameters{rate}")
     print(f"{options.target}: {target.title}, {os.path.getsize(options.target)} bytes")
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rekur import _structure
+from rekur._spec import Signal
 from rekur._validate import did_you_mean
 from rekur.layers.added import ends_of
 from rekur.layers.base import Layer
@@ -124,6 +125,7 @@ def functional_config(model: Model) -> Config:
     return {
         "name": model.name,
         "trainable": model.trainable,
+        **model._signal.said(),
         "layers": layers,
         "input_layers": [[model._names[t.layer], 0, 0] for t in model._inputs],
         "output_layers": [places[model._cuts.get(t, t)] for t in model._outputs],
@@ -172,6 +174,7 @@ def _functional_of(config: Mapping[str, Any], custom: Mapping[str, Any] | None) 
     made_model = Model(begins, ends, name=config.get("name"))
     if added := _places(config.get("added_losses", ())):
         made_model._take_ends([tensors[str(name), int(node), int(index)] for name, node, index in added])
+    made_model._set_signal(Signal.of(config))
     if config.get("trainable") is False:
         made_model.trainable = False
     return made_model
@@ -291,7 +294,9 @@ def clone_model(
             raise ValueError(
                 f"clone_model: {model!r} is what its class says: it has no clone_function, no input_tensors"
             )
-        return type(model).from_config(model.get_config())  # type: ignore[attr-defined]
+        twin = type(model).from_config(model.get_config())  # type: ignore[attr-defined]
+        twin._set_signal(model._signal)
+        return twin
 
     def made_for(member: Any) -> Any:
         if isinstance(member, Structure) and (clone_function is None or recursive):
@@ -302,7 +307,9 @@ def clone_model(
     if isinstance(model, Sequential) and input_tensors is None and call_function is None:
         twins = [made_for(layer) for layer in model.layers]
         entrances = [copy.deepcopy(tensor.layer) for tensor in model._inputs]
-        return Sequential([*entrances, *twins], name=model.name)
+        chained = Sequential([*entrances, *twins], name=model.name)
+        chained._set_signal(model._signal)
+        return chained
     model._engine()
     given = _structure.flatten(input_tensors) if input_tensors is not None else []
     if given and len(given) != len(model._inputs):
@@ -326,6 +333,7 @@ def clone_model(
             found = twin._connect(inputs)
         tensors.update(zip(call.outputs, _structure.flatten(found), strict=True))
     made = Model(begins, [tensors[model._cuts.get(t, t)] for t in model._outputs], name=model.name)
+    made._set_signal(model._signal)
     if ends := ends_of(model._order):
         made._take_ends([tensors[t] for t in ends])
     return made

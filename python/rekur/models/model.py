@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rekur import _core, _structure
 from rekur._model_files import read_model
 from rekur._own import check_options, refuse_class, refuse_methods
-from rekur._spec import Spec, dumps, nodes, snake_case, split_reference
+from rekur._spec import Signal, Spec, dumps, nodes, snake_case, split_reference
 from rekur._validate import boolean
 from rekur.layers import TYPES
 from rekur.layers.added import add_to_call, ends_of, made_of
@@ -281,7 +281,7 @@ class Model(Saved):
             self._connect_again(layers, calls, spec["inputs"], spec["outputs"])
         else:
             plant(self, tree)
-        self._native = core
+        self._native, self._signal = core, Signal.of(spec.get("signal", {}))
         flat = self._flat()
         precisions = {e["name"]: e.get("layer", e).get("precision") for e in spec["layers"]}
         for layer, name in flat.layers.items():  # which a layer put together of others does not say of its parts
@@ -363,7 +363,7 @@ class Model(Saved):
         if compiled is not None and bound is not None:
             compiled = compiled.recorded(bound)
         training = {"compiled": compiled, "trainer": trainer, "history": self._history, "tokenizer": self._tokenizer}
-        return {"name": self.name, "seed": self.seed, **graph, **training}
+        return {"name": self.name, "seed": self.seed, "signal": self._signal.said(), **graph, **training}
 
     def _unbuilt(self) -> dict[str, Any]:
         """What a copy of a Sequential is made of that does not know its input yet; no other model can be copied so."""
@@ -378,6 +378,7 @@ class Model(Saved):
             self._revive(core, state["seed"], state["tree"])
         else:
             self._call(state["name"], "model", state["seed"])
+            self._signal = Signal.of(state.get("signal", {}))
             self._wait_again(state)
         self._compiled, self._history = state["compiled"], state["history"]
         self._tokenizer = state.get("tokenizer")

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from rekur import _core
 from rekur._own import check_options, refuse_methods
-from rekur._spec import Spec
+from rekur._spec import Signal, Spec
 from rekur._validate import Shape, as_numeric, boolean
 from rekur.layers.base import Layer
 from rekur.layers.inputs import InputLayer
@@ -143,7 +143,7 @@ class Sequential(Model):
         for entry, member in zip(layers, self._members(), strict=True):
             if member in self._names:
                 entry["config"]["name"] = self._names[member]
-        return {"name": self.name, "trainable": self.trainable, "layers": layers}
+        return {"name": self.name, "trainable": self.trainable, **self._signal.said(), "layers": layers}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -152,6 +152,7 @@ class Sequential(Model):
 
         with reading("from_config"):
             made = cls([deserialize(entry, custom_objects) for entry in config["layers"]], name=config.get("name"))
+            made._signal = Signal.of(config)
         if config.get("trainable") is False:
             made.trainable = False
         if (shape := config.get("build_input_shape")) is not None and not made._is_ready():

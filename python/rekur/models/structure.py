@@ -9,7 +9,18 @@ from rekur import _core
 from rekur._own import check_arguments, named_after
 from rekur._random import draw_seed
 from rekur._settings import FixedList, Setting
-from rekur._spec import Spec, check_name, dumps, model_spec, reference, split_reference, unique_name
+from rekur._spec import (
+    Signal,
+    Spec,
+    check_name,
+    dumps,
+    latency,
+    model_spec,
+    reference,
+    sample_rate,
+    split_reference,
+    unique_name,
+)
 from rekur._summary import summary_lines
 from rekur._validate import Floats, Shape, as_numeric, boolean, did_you_mean, integer, show
 from rekur.layers.base import Layer
@@ -53,7 +64,8 @@ class Structure(Trainable, Weighted):
     _outputs: list[SymbolicTensor]
     _cuts: dict[SymbolicTensor, SymbolicTensor]  # tensors of other models, by the inputs that stand for them
     _said_built = False
-    _native: _core.Model | None  # the engine's model; None until something needs it
+    _signal = Signal()
+    _native: _core.Model | None = None  # the engine's model; None until something needs it
     _described: tuple[list[Port], list[Port]] | None  # what _ports returns, once asked
 
     def _call(self, name: str | None, default: str, seed: int | None) -> None:
@@ -125,6 +137,34 @@ class Structure(Trainable, Weighted):
             if isinstance(member, Layer) and member._home is None:
                 member._home = self
 
+    # What it is for.
+
+    @property
+    def sample_rate(self) -> float | None:
+        """Of the signal whose samples are the model's steps, in Hz; None where nobody has said. It may be set.
+
+        Files, copies, spec, configurations and exports keep it. A :class:`rekur.Stream` at a higher rate goes by it.
+        """
+        return self._signal.sample_rate
+
+    @sample_rate.setter
+    def sample_rate(self, value: float | None) -> None:
+        self._set_signal(self._signal._replace(sample_rate=sample_rate(value, f"{self._whose()}: sample_rate")))
+
+    @property
+    def latency(self) -> int:
+        """By how many samples the output is behind the input; 0 by default. Set and kept as the rate is."""
+        return self._signal.latency
+
+    @latency.setter
+    def latency(self, value: int) -> None:
+        self._set_signal(self._signal._replace(latency=latency(value, f"{self._whose()}: latency")))
+
+    def _set_signal(self, signal: Signal) -> None:
+        if self._native is not None:
+            self._native.signal = signal.sample_rate or 0.0, signal.latency
+        self._signal = signal
+
     # The engine's side.
 
     @property
@@ -154,7 +194,7 @@ class Structure(Trainable, Weighted):
                 {"type": layer.type, "name": name, **reads.get(layer, {}), **layer._engine_config()}
                 for layer, name in flat.layers.items()
             ]
-            return model_spec(self.name, layers, inputs, outputs)
+            return model_spec(self.name, layers, inputs, outputs, signal=self._signal.said())
         layers = [{"type": layer.type, "name": name, **layer._engine_config()} for layer, name in flat.layers.items()]
         layers += carried
         inputs += [entry["name"] for entry in carried]
@@ -162,7 +202,7 @@ class Structure(Trainable, Weighted):
         for call in flat.calls:
             name = flat.layers[call.layer]
             calls.append({"layer": name, **({"name": call.name} if call.name != name else {}), "inputs": call.inputs})
-        return model_spec(self.name, layers, inputs, outputs, calls)
+        return model_spec(self.name, layers, inputs, outputs, calls, self._signal.said())
 
     def _is_ready(self) -> bool:
         return bool(self._outputs)

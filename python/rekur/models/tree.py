@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rekur._spec import Spec, reference, unique_name
+from rekur._spec import Signal, Spec, reference, unique_name
 from rekur.layers import TYPES
 from rekur.layers.base import Layer
 from rekur.layers.inputs import InputLayer
@@ -61,11 +61,17 @@ def _tree(model: Any, seen: dict[Any, tuple[str, ...]], path: tuple[str, ...], l
         "class": "Sequential" if type(model).__name__ == "Sequential" else "Model",
         "name": label,
         "seed": getattr(model, "seed", 0),
+        **({"signal": said} if (said := _signal_of(model)) else {}),
         "layers": layers,
         "calls": calls,
         "inputs": [refs[t] for t in model._inputs],
         "outputs": [refs[model._cuts.get(t, t)] for t in model._outputs],
     }
+
+
+def _signal_of(model: Any) -> Spec:
+    """Of a model within; a layer that is kept as a graph has none."""
+    return getattr(model, "_signal", Signal()).said()
 
 
 def plant(model: "Model", tree: Spec) -> None:
@@ -86,6 +92,7 @@ def _plant(model: "Model", tree: Spec, seen: dict[tuple[str, ...], Any], path: t
             kind = class_named(inner["class"])
             made = kind.__new__(kind)
             made._call(inner["name"], "model", inner["seed"])
+            made._signal = Signal.of(inner.get("signal", {}))
             _plant(made, inner, seen, place)
             members[name] = made
         else:

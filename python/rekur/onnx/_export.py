@@ -27,6 +27,7 @@ from rekur.onnx._metadata import (
     class_entry,
     general_entries,
     scaling_entry,
+    signal_entries,
 )
 from rekur.onnx._plain import plain
 from rekur.onnx._plan import Plan
@@ -196,6 +197,7 @@ def export(
     text = json.dumps(given)
     if len(text) <= MAX_SPEC:
         properties[SPEC_KEY] = text
+    properties.update(signal_entries(given.get("signal", {})))
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is not None:
         from rekur.data.text import described

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._model_files import instead_of_onnx
+from rekur._spec import Signal
 from rekur._validate import as_numeric, as_path
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Interface
@@ -23,6 +24,8 @@ LENGTHS_KEY = "rekur.lengths"  # {lengths input: [inputs it belongs to]}
 MASKS_KEY = "rekur.masks"  # {mask input: [inputs it belongs to]}
 CLASSES_KEY = "rekur.class_names"  # [name, …]
 SCALING_KEY = "rekur.scaling"  # {input: {"mean": [F numbers], "std": [F numbers]}}
+SAMPLE_RATE_KEY = "rekur.sample_rate"  # of the signal whose samples the steps are, in Hz
+LATENCY_KEY = "rekur.latency"  # by how many of them the output is behind
 TOKENIZER_KEY = "rekur.tokenizer"  # what makes the ids of text: {"one": …} or {"several": {name: …}}
 QUANTIZED_KEY = "rekur.quantized"  # {"int8": [node, …], "weights": [node, …], "float": {node: reason}}
 PREFIX = "rekur."
@@ -58,6 +61,8 @@ class Metadata:
     states: States | None = None  # None: the file has no states of its own
     quantized: dict[str, Any] | None = None
     tokenizer: Any = None  # the model's: TextVectorization, or a dict of them; it makes the ids that the file takes
+    sample_rate: float | None = None  # of the signal whose samples the steps are, in Hz
+    latency: int = 0  # by how many samples the output is behind
     spec: dict[str, Any] | None = None  # of the model; None also where it was too long for the file
     extra: dict[str, str] = field(default_factory=dict)  # what ``metadata=`` gave
 
@@ -117,9 +122,28 @@ def describe_file(proto: Any) -> Metadata:
         states=States.from_json(texts[STATES_KEY]) if STATES_KEY in texts else None,
         quantized=_read(texts, QUANTIZED_KEY, dict),
         tokenizer=tokenizer_of(texts),
+        **signal_of(texts)._asdict(),
         spec=_read(texts, SPEC_KEY, dict),
         extra={key: text for key, text in texts.items() if not key.startswith(PREFIX)},
     )
+
+
+def signal_of(texts: Mapping[str, str]) -> Signal:
+    """What the file says of the signal that it is for."""
+    said: dict[str, Any] = {}
+    for name, key, kind in (("sample_rate", SAMPLE_RATE_KEY, (int, float)), ("latency", LATENCY_KEY, (int,))):
+        if (value := _read(texts, key, kind)) is not None:
+            said[name] = value
+    try:
+        return Signal.of(said)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"metadata '{PREFIX}{error}") from None
+
+
+def signal_entries(said: Mapping[str, Any]) -> dict[str, str]:
+    """What of a spec's signal an exported file says."""
+    keys = {"sample_rate": SAMPLE_RATE_KEY, "latency": LATENCY_KEY}
+    return {keys[name]: json.dumps(value) for name, value in said.items()}
 
 
 def tokenizer_of(texts: Mapping[str, str]) -> Any:
@@ -135,7 +159,7 @@ def tokenizer_of(texts: Mapping[str, str]) -> Any:
         raise ValueError(f"metadata '{TOKENIZER_KEY}' is not valid: {error!r}") from None
 
 
-def _read(texts: Mapping[str, str], key: str, kind: type) -> Any:
+def _read(texts: Mapping[str, str], key: str, kind: type | tuple[type, ...]) -> Any:
     """The JSON under a key, or None if there is none."""
     if key not in texts:
         return None
@@ -144,7 +168,8 @@ def _read(texts: Mapping[str, str], key: str, kind: type) -> Any:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"metadata '{key}' is not valid: {error}") from None
     if not isinstance(value, kind):
-        raise ValueError(f"metadata '{key}' is not valid: expected a {kind.__name__}, got a {type(value).__name__}")
+        expected = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+        raise ValueError(f"metadata '{key}' is not valid: expected a {expected}, got a {type(value).__name__}")
     return value
 
 

@@ -57,7 +57,9 @@ class Truncated:
         self._inputs, self._outputs = model._ports()
         _check(model, self._inputs, self._outputs)
         for port, loss in zip(self._outputs, bound.losses, strict=True):
-            if loss is not None and (loss._whole_rows or (isinstance(loss, Numpy) and loss._in_file)):
+            if loss is None or loss._of_windows:
+                continue
+            if loss._whole_rows or (isinstance(loss, Numpy) and loss._in_file):
                 raise ValueError(f"tbptt: the loss '{loss.name}' of output '{port.name}' is one of whole sequences")
         engine = model._engine()
         single = _of_single_steps(model)

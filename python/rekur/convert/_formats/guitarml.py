@@ -5,7 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from rekur.convert._audio import contents, count, demand_recurrent, effect_of, model_of, write, written
+from rekur.convert._audio import (
+    contents,
+    count,
+    demand_recurrent,
+    effect_of,
+    model_of,
+    rate_in,
+    rate_to_write,
+    write,
+    written,
+)
 from rekur.convert._dialects import from_rekur
 from rekur.convert._parts import chain
 from rekur.convert._registry import Format
@@ -13,6 +23,7 @@ from rekur.convert._source import Source
 from rekur.convert._torch_parts import parts_of
 
 _WHO = "GuitarML"
+_RATES = ["samplerate", "sample_rate"]
 _UNITS = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}
 
 
@@ -50,16 +61,20 @@ def _load(source: Source) -> Any:
     options = {"kind": "Linear"} if "kind" in lin.options else {}
     chained = chain(parts, [("rec", nonlinearity), ("lin", options)], what)
     skip = count(data, "skip", what, 0, 0)
+    rate = rate_in(data, _RATES, f"{what}: model_data") or rate_in(found, _RATES, what)
     if not skip:
+        chained.sample_rate = rate
         return chained
     assert rec.features is not None
     if skip > rec.features:
         raise ValueError(f"{what}: skip {skip} of {rec.features} features of the input")
     fresh = [(type(layer).from_config(layer.get_config()), layer.get_weights()) for layer in chained.layers]
-    return model_of(fresh, rec.features, skip)
+    model = model_of(fresh, rec.features, skip)
+    model.sample_rate = rate
+    return model
 
 
-def _made(model: Any) -> dict[str, Any]:
+def _made(model: Any, sample_rate: float | None = None) -> dict[str, Any]:
     effect = effect_of(model, _WHO)
     if effect.gain_in != 1 or effect.gain_out != 1:
         raise ValueError(f"{_WHO} has no gains")
@@ -91,11 +106,13 @@ def _made(model: Any) -> dict[str, Any]:
         "hidden_size": stack[0].units,
         "bias_fl": bool(bias),
     }
+    if (rate := rate_to_write(model, sample_rate, _WHO)) is not None:
+        data["samplerate"] = rate
     return {"model_data": data, "state_dict": state}
 
 
-def _save(model: Any, path: str) -> None:
-    write(path, _made(model), _WHO)
+def _save(model: Any, path: str, sample_rate: float | None = None) -> None:
+    write(path, _made(model, sample_rate), _WHO)
 
 
 def _info(source: Source) -> dict[str, Any]:
@@ -114,5 +131,6 @@ FORMAT = Format(
     save=_save,
     make=_made,
     info=_info,
+    save_options={"sample_rate": "of the signal, in Hz; the model's by default"},
     checked="torch; outputs of RTNeural",
 )

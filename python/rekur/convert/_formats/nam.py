@@ -5,7 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from rekur.convert._audio import Effect, contents, count, demand_recurrent, effect_of, model_of, width, write, written
+from rekur.convert._audio import (
+    Effect,
+    contents,
+    count,
+    demand_recurrent,
+    effect_of,
+    model_of,
+    rate_in,
+    rate_to_write,
+    width,
+    write,
+    written,
+)
 from rekur.convert._dialects import Cell, from_rekur, to_rekur
 from rekur.convert._nam.convnet import convnet, linear
 from rekur.convert._nam.network import Network, Weights
@@ -26,12 +38,18 @@ def _recognises(source: Source) -> bool:
 
 
 def _load(source: Source, settled: bool = True) -> Any:
-    from rekur.models.given import give
-
     found, what = contents(source, "nam"), str(source)
     if not found.keys() >= _KEYS:
         raise ValueError(f"{what}: expected an object with {', '.join(sorted(_KEYS))}")
-    found = _full_size(found, what)
+    whole = _full_size(found, what)
+    model = _of_architecture(whole, what, settled)
+    model.sample_rate = rate_in(found, ["sample_rate"], what) or rate_in(whole, ["sample_rate"], what)
+    return model
+
+
+def _of_architecture(found: Mapping[str, Any], what: str, settled: bool) -> Any:
+    from rekur.models.given import give
+
     if found["architecture"] == "LSTM":
         return _lstm(found, what)
     if not isinstance(settled, bool):
@@ -131,8 +149,8 @@ def _made(model: Any, sample_rate: float | None = None, metadata: Any = None) ->
     version, architecture, config, arrays = made
     flat = np.concatenate([np.asarray(array, np.float32).reshape(-1) for array in arrays])
     found = {"version": version, "architecture": architecture, "config": config, "weights": written(flat)}
-    if sample_rate is not None:
-        found["sample_rate"] = sample_rate
+    if (rate := rate_to_write(model, sample_rate, "Neural Amp Modeler")) is not None:
+        found["sample_rate"] = rate
     return {**found, **({"metadata": dict(metadata)} if metadata else {})}
 
 
@@ -189,6 +207,9 @@ FORMAT = Format(
         "settled": "whether a network without recurrence begins as after long silence, as its engine has it warmed up "
         "(`True`), or with zeros before the first step"
     },
-    save_options={"sample_rate": "of the signal, in Hz", "metadata": "a dict for the file's `metadata`"},
+    save_options={
+        "sample_rate": "of the signal, in Hz; the model's by default",
+        "metadata": "a dict for the file's `metadata`",
+    },
     checked="outputs of its engine",
 )

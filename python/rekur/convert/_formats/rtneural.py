@@ -14,6 +14,8 @@ from rekur.convert._audio import (
     effect_of,
     model_of,
     numbers,
+    rate_in,
+    rate_to_write,
     width,
     write,
     written,
@@ -50,7 +52,12 @@ def _load(source: Source) -> Any:
         made.append(_layer(entry, reached, f"{where} ({entry['type']})"))
         reached = _last(entry["shape"], f"{where}: shape") if "shape" in entry else reached
     skip = count(found, "in_skip", what, 0, 0)
-    return model_of(made, features, skip, _decibels(found, "in_gain"), _decibels(found, "out_gain"))
+    model = model_of(made, features, skip, _decibels(found, "in_gain"), _decibels(found, "out_gain"))
+    said = found.get("metadata")  # where AIDA-X looks first
+    model.sample_rate = (
+        rate_in(said, ["samplerate"], f"{what}: metadata") if isinstance(said, Mapping) else None
+    ) or rate_in(found, ["samplerate"], what)
+    return model
 
 
 def _last(shape: Any, what: str) -> int:
@@ -152,8 +159,8 @@ def _made(model: Any, sample_rate: float | None = None, metadata: Any = None) ->
         entry, width = _entry(layer, width)
         found["layers"].append({**entry, "shape": [None, None, width]})
     _add_gains(found, effect)
-    if sample_rate is not None:
-        found["samplerate"] = sample_rate
+    if (rate := rate_to_write(model, sample_rate, _WHO)) is not None:
+        found["samplerate"] = rate
     return {**found, **({"metadata": dict(metadata)} if metadata else {})}
 
 
@@ -239,6 +246,9 @@ FORMAT = Format(
     save=_save,
     make=_made,
     info=_info,
-    save_options={"sample_rate": "of the signal, in Hz", "metadata": "a dict for the file's `metadata`"},
+    save_options={
+        "sample_rate": "of the signal, in Hz; the model's by default",
+        "metadata": "a dict for the file's `metadata`",
+    },
     checked="Keras, whose layouts they are; outputs of its engine",
 )

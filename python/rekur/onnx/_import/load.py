@@ -23,7 +23,7 @@ from rekur.onnx._import.values import Refused
 from rekur.onnx._import.walk import branches, walk
 from rekur.onnx._import.whole import whole
 from rekur.onnx._int8 import floating
-from rekur.onnx._metadata import tokenizer_of
+from rekur.onnx._metadata import signal_of, tokenizer_of
 
 if TYPE_CHECKING:
     from rekur.models import Model
@@ -129,7 +129,9 @@ def load(
         scales = widened.scales if narrow else set()
         model = build(proto, source.parent, constants_of(proto, bind), seed, scales).model
     try:
-        model.tokenizer = tokenizer_of({entry.key: entry.value for entry in proto.metadata_props})
+        texts = {entry.key: entry.value for entry in proto.metadata_props}
+        model.tokenizer = tokenizer_of(texts)
+        model._set_signal(signal_of(texts))
     except ValueError as error:
         raise LoadError(f"{source}: {error}") from None
     return model
