@@ -31,6 +31,10 @@ inline constexpr char spec[] =
     R"json({"type": "Add", "name": "output", "inputs": ["dense", "signal"]}], )json"
     R"json("inputs": ["signal"], "outputs": ["output"]})json";
 
+// Of the signal whose samples the steps are, in Hz (0: not said); samples that the output is behind.
+inline constexpr double sample_rate = 0.0;
+inline constexpr int latency = 0;
+
 // All parameters, one after the other.
 inline constexpr ::std::size_t weight_count = 1169;
 alignas(64) inline constexpr float weights[] = {

@@ -1009,6 +1009,9 @@ class Model {
   static constexpr int size_of_input_signal = 1;
   static constexpr int size_of_output_output = 1;
   static constexpr int state_size = 32;
+  // Of the signal whose samples the steps are, in Hz (0: not said); samples that the output is behind.
+  static constexpr double sample_rate = 0.0;
+  static constexpr int latency = 0;
 
   // One time step. No array of outputs may overlap another array.
   void step(const float* input_signal, float* output_output) noexcept {

@@ -33,6 +33,10 @@ inline constexpr char spec[] =
     R"json({"type": "Rescaling", "name": "forecast", "inputs": ["head"], "scale": 10.0, "offset": 12.0}], )json"
     R"json("inputs": ["temperature"], "outputs": ["forecast"]})json";
 
+// Of the signal whose samples the steps are, in Hz (0: not said); samples that the output is behind.
+inline constexpr double sample_rate = 0.0;
+inline constexpr int latency = 0;
+
 // All parameters, one after the other.
 inline constexpr ::std::size_t weight_count = 1128;
 alignas(64) inline constexpr float weights[] = {

@@ -1003,6 +1003,9 @@ class Model {
   static constexpr int size_of_input_temperature = 1;
   static constexpr int size_of_output_forecast = 12;
   static constexpr int state_size = 16;
+  // Of the signal whose samples the steps are, in Hz (0: not said); samples that the output is behind.
+  static constexpr double sample_rate = 0.0;
+  static constexpr int latency = 0;
 
   // One time step. No array of outputs may overlap another array.
   void step(const float* input_temperature, float* output_forecast) noexcept {
