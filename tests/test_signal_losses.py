@@ -137,7 +137,7 @@ def test_amplifiers_are_learnt(tmp_path):
     model.compile(rekur.optimizers.Adam(0.01), 0.75 * losses.ESR(0.85) + 0.25 * losses.DC())
     before = model.evaluate(x, y, verbose=0)
     model.fit(x, y, epochs=40, batch_size=8, verbose=0)
-    assert model.evaluate(x, y, verbose=0) < 0.05 * before
+    assert model.evaluate(x, y, verbose=0) < 0.1 * before
     # Windows of the sequences have ratios of their own.
     history = model.fit(x, y, epochs=3, batch_size=8, tbptt=25, verbose=0).history["loss"]
     assert all(np.isfinite(history))

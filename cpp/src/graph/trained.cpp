@@ -92,7 +92,8 @@ void Graph::set_signal(const Signal& signal) {
   json::Object said, changed;
   if (signal.sample_rate > 0) said.set("sample_rate", signal.sample_rate);
   if (signal.latency > 0) said.set("latency", signal.latency);
-  for (const json::Member& member : json::parse(spec_).object())
+  const json::Value before = json::parse(spec_);
+  for (const json::Member& member : before.object())
     if (member.key != "signal") changed.set(member.key, member.value);
   if (!said.empty()) changed.set("signal", std::move(said));
   spec_ = json::write(changed);
