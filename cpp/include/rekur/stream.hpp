@@ -96,7 +96,7 @@ class REKUR_API Stream {
 #endif
 
   // What is made of StreamOptions::sample_rate. `unknown` where the stream was moved from.
-  RateMatch rate_match() const noexcept;
+  RateMatch rate_match() const noexcept REKUR_NONBLOCKING;
 
   // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).
   void reset() noexcept REKUR_NONBLOCKING;

@@ -88,7 +88,7 @@ const std::vector<TensorInfo>& Stream::outputs() const noexcept { return impl_ ?
 const std::vector<TensorInfo>& Stream::beginnings() const noexcept { return impl_ ? impl_->beginnings : kNone; }
 Index Stream::rows() const noexcept { return impl_ ? impl_->rows : 0; }
 const std::vector<TensorInfo>& Stream::states() const noexcept { return impl_ ? impl_->state_infos : kNone; }
-RateMatch Stream::rate_match() const noexcept { return impl_ ? impl_->rate_match : RateMatch::unknown; }
+RateMatch Stream::rate_match() const noexcept REKUR_NONBLOCKING { return impl_ ? impl_->rate_match : RateMatch::unknown; }
 std::size_t Stream::state_size() const noexcept { return impl_ ? impl_->state_size : 0; }
 
 bool Stream::step(const float* x, float* y) noexcept {
