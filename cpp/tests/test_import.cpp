@@ -113,6 +113,19 @@ std::string with(std::string text, const std::string& from, const std::string& t
 
 }  // namespace
 
+TEST_CASE("import: the sample rate is the model's") {
+  const auto rate = [](const std::string& text) { return read(text).signal().sample_rate; };
+  CHECK(rate(wavenet()) == 48000);
+  CHECK(rate(lstm()) == 0);
+  CHECK(rate(with(lstm(), "}", R"(,"extra":0},"sample_rate":44100)")) == 44100);
+  CHECK(rate(with(guitarml(), R"("unit_type")", R"("samplerate":44100,"unit_type")")) == 44100);
+  CHECK(rate(with(rtneural(), R"("in_skip")", R"("samplerate":96000,"in_skip")")) == 96000);
+  CHECK(rate(with(rtneural(), R"("in_skip")", R"("samplerate":96000,"metadata":{"samplerate":48000.5},"in_skip")")) == 48000.5);
+  CHECK(rate(with(wavenet(), "48000", "-1")) == 0);
+  CHECK(error_of(with(wavenet(), "48000", R"("fast")")).find("sample_rate: expected a number of Hz, got \"fast\"") !=
+        std::string::npos);
+}
+
 TEST_CASE("import: files are told by their contents") {
   CHECK(read(wavenet()).spec().find("array0_layer1_gate") != std::string::npos);
   CHECK(read(lstm()).spec().find("learn_initial_state") != std::string::npos);

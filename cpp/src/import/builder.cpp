@@ -173,8 +173,10 @@ Model Builder::model(const Sequence& output, const char* name) const {
   json::Array inputs, outputs;
   inputs.emplace_back("input");
   outputs.emplace_back(output.name);
-  Model model(json::write(
-      with({{"format", "rekur"}, {"version", 1}, {"name", name}, {"layers", layers_}, {"inputs", inputs}, {"outputs", outputs}})));
+  json::Object spec =
+      with({{"format", "rekur"}, {"version", 1}, {"name", name}, {"layers", layers_}, {"inputs", inputs}, {"outputs", outputs}});
+  if (sample_rate_ > 0) spec.set("signal", with({{"sample_rate", sample_rate_}}));
+  Model model(json::write(spec));
   Floats flat(model.weight_count());
   for (const ParameterInfo& info : model.parameters()) {
     const auto found = weights_.find(info.name);

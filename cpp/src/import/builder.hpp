@@ -63,12 +63,14 @@ class Builder {
   // x plus a single feature.
   Sequence broadcast_sum(const Sequence& x, const Sequence& single);
 
+  void set_sample_rate(double rate) { sample_rate_ = rate; }  // 0: nobody has said
   Model model(const Sequence& output, const char* name) const;
 
  private:
   Sequence call(const char* type, std::string name, const std::vector<Sequence>& inputs, json::Object keys, Index features);
   void weights(const Sequence& layer, const char* name, Floats values);
 
+  double sample_rate_ = 0;
   json::Array layers_;
   std::map<std::string, bool> names_;
   std::map<std::string, Floats> weights_;

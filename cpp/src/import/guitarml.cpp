@@ -101,6 +101,8 @@ Model guitarml(const json::Object& file) {
   if (data.find("input_size") != nullptr && count(data, "input_size", "model_data") != features)
     throw_error("model_data says another input_size than its weights, which have %", {features});
   Builder builder;
+  const double said = rate(data, {"samplerate", "sample_rate"}, "model_data");
+  builder.set_sample_rate(said > 0 ? said : rate(file, {"samplerate", "sample_rate"}, "GuitarML"));
   const Around around(builder, features, count(data, "skip", "model_data", 0, 0));
   Sequence x = around.input();
   const bool several = state.has("rec.weight_hh_l1");

@@ -42,12 +42,13 @@ Floats columns(const Floats& matrix, Index rows, Index width, Index begin, Index
 
 // LSTM layers with the states that the file begins with, and a head. Of each layer the matrix (4H, I + H) of x and h by rows, i, f,
 // g, o; the bias; h; c. Then the head's matrix by rows, and its bias.
-Model lstm(const json::Object& file) {
+Model lstm(const json::Object& file, double sample_rate) {
   const json::Object& config = object_of(file, "config", "LSTM");
   const Index features = width(config, "input_size", "config"), units = width(config, "hidden_size", "config");
   const Index depth = count(config, "num_layers", "config"), outputs = width(config, "out_channels", "config", 1);
   WeightList weights(file, kWeights);
   Builder builder;
+  builder.set_sample_rate(sample_rate);
   Sequence x = builder.input(features);
   for (Index k = 0; k < depth; ++k) {
     const Index seen = x.features, wide = seen + units;
@@ -128,8 +129,11 @@ bool is_nam(const json::Object& file) {
 
 Model nam(const json::Object& given, bool settled) {
   const json::Object& file = full_size(given);
-  if (architecture_of(file) == "LSTM") return lstm(file);
+  double sample_rate = rate(given, {"sample_rate"}, "file");
+  if (sample_rate == 0) sample_rate = rate(file, {"sample_rate"}, "file");
+  if (architecture_of(file) == "LSTM") return lstm(file, sample_rate);
   Builder builder;
+  builder.set_sample_rate(sample_rate);
   NamNetwork network(builder, "network", settled);
   const Tensor y = graph(network, file, nullptr);
   return builder.model(network.output(y), "model");

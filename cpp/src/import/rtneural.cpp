@@ -156,6 +156,9 @@ bool is_rtneural(const json::Object& file) {
 
 Model rtneural(const json::Object& file) {
   Builder builder;
+  const json::Value* const metadata = find(file, "metadata");  // where AIDA-X looks first
+  const double said = metadata != nullptr && metadata->is_object() ? rate(metadata->object(), {"samplerate"}, "metadata") : 0;
+  builder.set_sample_rate(said > 0 ? said : rate(file, {"samplerate"}, "RTNeural"));
   const Index features = features_of(find(file, "in_shape"), "in_shape");
   const Around around(builder, features, count(file, "in_skip", "RTNeural", 0, 0), gain(file, "in_gain"), gain(file, "out_gain"));
   Sequence x = around.input();

@@ -75,6 +75,16 @@ float number(const json::Value* value, const std::string& what) {
   return static_cast<float>(found);
 }
 
+double rate(const json::Object& object, std::initializer_list<const char*> keys, const std::string& what) {
+  for (const char* const key : keys) {
+    const json::Value* const value = find(object, key);
+    if (value == nullptr) continue;
+    if (!value->is_number()) refuse(compose("%: %", {what, key}), "a number of Hz", value);
+    return std::max(value->number(), 0.0);
+  }
+  return 0;
+}
+
 std::vector<float> numbers(const json::Value* value, const Shape& shape, const std::string& what) {
   std::vector<float> found;
   if (value == nullptr) refuse(what, compose("an array of shape %", {shape}), value);
