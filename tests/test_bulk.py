@@ -417,3 +417,67 @@ def test_wrong_arguments(models, tmp_path):
     with pytest.raises(ValueError, match="no bulk prediction of a TextGenerator"):
         generator = tasks.TextGenerator(epochs=1, units=4, random_state=0).fit(["abc abc abc abc abc"] * 3)
         bulk.predict(generator, data, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["rows_classifier", "steps_classifier", "steps_tagger", "text_classifier"])
+def test_onnx_files(models, tmp_path, name):
+    """Within rounding of what the estimator says; labels and texts are strings of the graph."""
+    pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(90)
+    model = models[name]
+    model.export_onnx(tmp_path / "m.onnx")
+    if name == "text_classifier":
+        given = [" ".join(rng.choice(bulk_data.WORDS, 4)) for _ in range(30)]
+        columns, read = {"body": given}, "body"
+    elif name == "rows_classifier":
+        given = rng.normal(size=(30, bulk_data.CHANNELS)).astype(np.float32)
+        columns, read = as_columns(given), [f"c{n}" for n in range(bulk_data.CHANNELS)]
+    else:
+        given = [one.astype(np.float32) for one in bulk_data.sequences(rng, 30, 3)]
+        columns, read = {"steps": pa.array([one.tolist() for one in given])}, "steps"
+    write(tmp_path / "a.parquet", columns, 11)
+    _, found = run(tmp_path / "m.onnx", tmp_path / "a.parquet", tmp_path / "out", columns=read, batch_size=7)
+    told = [one.tolist() if name == "steps_tagger" else one for one in map(np.asarray, model.predict(given))]
+    assert found["tags" if name == "steps_tagger" else "label"].to_pylist() == [
+        one if isinstance(one, list) else one.item() for one in told
+    ]
+    for one, expected in zip(found["probabilities"].to_pylist(), model.predict_proba(given), strict=True):
+        np.testing.assert_allclose(one, expected, atol=2e-5)
+
+
+def test_onnx_without_lengths(tmp_path):
+    pytest.importorskip("onnxruntime")
+    x = [one.astype(np.float32) for one in bulk_data.sequences(np.random.default_rng(91), 30)]
+    model = rekur.Sequential([rekur.layers.Input((None, 2)), rekur.layers.GRU(4), rekur.layers.Dense(1, name="y")])
+    rekur.onnx.export(model, tmp_path / "m.onnx")
+    write(tmp_path / "a.parquet", {"steps": pa.array([one.tolist() for one in x])})
+    _, found = run(tmp_path / "m.onnx", tmp_path / "a.parquet", tmp_path / "out", columns="steps")
+    expected = [float(model.predict(one[None])[0, 0]) for one in x]
+    np.testing.assert_allclose(found.column(found.num_columns - 1).to_pylist(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("time", ["integers", "dates", "texts", "two columns", "times with a zone", "missing"])
+def test_what_orders_the_steps(tmp_path, time):
+    """As the same table is read in memory."""
+    rng = np.random.default_rng(95)
+    walks = [f"w{n}" for n in range(12) for _ in range(n % 5 + 1)]
+    steps = rng.permutation(len(walks))
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=int(step)) for step in steps]
+    hours = [datetime.datetime(2024, 1, 1) + datetime.timedelta(hours=int(step)) for step in steps]
+    columns = {
+        "integers": {"t": pa.array(steps, pa.int16())},
+        "dates": {"t": pa.array(days)},
+        "texts": {"t": [f"{day:%d.%m.%Y}" for day in days]},
+        "two columns": {"t": [f"{hour:%Y-%m-%d}" for hour in hours], "u": [f"{hour:%H:%M}" for hour in hours]},
+        "times with a zone": {"t": pa.array(hours, pa.timestamp("ms", "Europe/Berlin"))},
+        "missing": {"t": pa.array([None if step % 4 == 0 else float(step) for step in steps])},
+    }[time]
+    table = pa.table({"walk": walks, **columns, "a": rng.normal(size=len(walks)), "kind": ["x"] * len(walks)})
+    model = bulk_data.steps_classifier()
+    layout = {**bulk_data.steps_layout("classes").state(), "time": list(columns)}
+    model.columns_ = layout
+    write(tmp_path / "a.parquet", table, 7)
+    _, found = run(model, tmp_path / "a.parquet", tmp_path / "out", unit_rows=7, batch_size=5)
+    examples = read_examples(read_table(table), Layout.of_state(layout), [], labels=False)
+    expected = classify.Answers(model, Layout.of_state(layout), examples).columns()
+    same(found["probability of 1"], expected["probability of 1"])

@@ -1,6 +1,6 @@
 """What models say of rows, as columns: the classes of sequences and texts, numbers, tags, outputs of plain models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,7 +180,7 @@ HEADS: dict[str, type[Head]] = {
 # From rows to sequences.
 
 
-def _finite(values: Floats) -> Floats:
+def finite(values: Floats) -> Floats:
     return np.where(np.isinf(values), np.nan, values) if np.isinf(values).any() else values
 
 
@@ -211,7 +211,7 @@ class Cells(Answerer):
         places = np.array([place for place, item in enumerate(given) if item is not None], np.int64)
         owner = np.arange(count)
         if not len(places):
-            return Answers([_nulls(field.type, count) for field in self.fields()], owner, count)
+            return Answers([nulls(field.type, count) for field in self.fields()], owner, count)
         items = [item for item in given if item is not None]
         said = self.head.say(items if self.form in ("text", "words") else _given(items))
         if self.head.steps:
@@ -229,10 +229,10 @@ class Cells(Answerer):
         if self.form == "lists":
             return lists_together(columns, self.needs)
         numbers = [_arrow.numbers(column, name) for column, name in zip(columns, self.needs, strict=True)]
-        return list(_trimmed(_finite(np.stack(numbers, axis=1))))
+        return list(_trimmed(finite(np.stack(numbers, axis=1))))
 
 
-def _nulls(kind: Any, count: int) -> Any:
+def nulls(kind: Any, count: int) -> Any:
     return import_pyarrow().nulls(count, kind)
 
 
@@ -263,7 +263,7 @@ def lists_together(columns: Sequence[Any], names: Sequence[str]) -> list[Floats 
         if len({len(part) for part in there}) > 1:
             sizes = {name: len(part) for name, part in zip(names, there, strict=True)}
             raise ValueError(f"columns: the lists of one row must have one length, got {sizes}")
-        steps = _finite(np.concatenate([part.reshape(len(part), -1) for part in there], axis=1))
+        steps = finite(np.concatenate([part.reshape(len(part), -1) for part in there], axis=1))
         made.append(None if np.isnan(steps).all() else steps)
     return made
 
@@ -288,20 +288,22 @@ class Steps(Answerer):
     def answer(self, rows: Rows) -> Answers:
         assert rows.starts is not None
         values = self._steps(rows)
-        keys = rows.table.column(self.key)
+        gone = np.logical_and.reduceat(np.isnan(values).all(axis=1), rows.starts)
+        gone |= np.asarray(rows.table.column(self.key).is_null().to_numpy(), bool)[rows.starts]
+        index = self._in_time(rows)
         sequences, places, order = [], [], []
-        for place, (first, end) in enumerate(zip(rows.starts.tolist(), rows.ends.tolist(), strict=True)):
-            if not keys[first].is_valid or np.isnan(values[first:end]).all():
-                continue
-            index = self._in_time(rows, first, end)
-            sequences.append(values[index])
-            places.append(place)
-            order.append(index)
+        for place, (first, end, no) in enumerate(
+            zip(rows.starts.tolist(), rows.ends.tolist(), gone.tolist(), strict=True)
+        ):
+            if not no:
+                sequences.append(values[index[first:end]])
+                places.append(place)
+                order.append(index[first:end])
         untold = len(rows.starts) - len(places)
         count = len(rows) if self.head.steps else len(rows.starts)
         owner = np.arange(len(rows)) if self.head.steps else rows.starts
         if not sequences:
-            return Answers([_nulls(field.type, count) for field in self.fields()], owner, untold)
+            return Answers([nulls(field.type, count) for field in self.fields()], owner, untold)
         at = np.concatenate(order) if self.head.steps else np.array(places, np.int64)
         said = self.head.say(_given(sequences))
         return Answers([spread(values, at, count) for values in said], owner, untold)
@@ -310,7 +312,7 @@ class Steps(Answerer):
         """(rows, channels)."""
         if self._layout is None:
             columns = [_arrow.numbers(rows.table.column(name), name) for name in self._columns]
-            return _finite(np.stack(columns, axis=1))
+            return finite(np.stack(columns, axis=1))
         categories = self._layout.categories
 
         def reader(place: int) -> Column:
@@ -323,138 +325,25 @@ class Steps(Answerer):
         names: list[Name] = list(self._columns)
         return np.asarray(_values(Table(names, len(rows), "dict", reader), self._layout, []), np.float64)
 
-    def _in_time(self, rows: Rows, first: int, end: int) -> Integers:
-        """The rows of a group in the order of their time."""
-        index = np.arange(first, end)
+    def _in_time(self, rows: Rows) -> Integers:
+        """The rows of each group in the order of their time, group after group."""
+        assert rows.starts is not None
+        index = np.arange(len(rows))
         if not self._times:
             return index
-        group = rows.table.slice(first, end - first)
-
-        def reader(place: int) -> Column:
-            return _arrow.column(group.column(self._times[place]), self._times[place])
-
+        columns = [_arrow.plain(rows.table.column(name)) for name in self._times]
+        if len(columns) == 1 and not _arrow.is_text(columns[0].type):
+            group = np.repeat(np.arange(len(rows.starts)), rows.ends - rows.starts)
+            return np.lexsort((*_arrow.sortable(columns[0], self._times[0]), group))
+        # Texts are read by what the others of their group are like, as dates with the day or the month first.
         names: list[Name] = list(self._times)
-        stamps = time_column(Table(names, end - first, "dict", reader), names)
-        assert stamps is not None
-        return index[np.argsort(np.asarray(stamps.values), kind="stable")]
+        for first, end in zip(rows.starts.tolist(), rows.ends.tolist(), strict=True):
+            parts = [column.slice(first, end - first) for column in columns]
+            stamps = time_column(_table_of(names, parts), names)
+            assert stamps is not None
+            index[first:end] = first + np.argsort(np.asarray(stamps.values), kind="stable")
+        return index
 
 
-# Plain models.
-
-
-class Plain(Answerer):
-    """A model of layers, whose inputs are columns of numbers or of lists of numbers."""
-
-    def __init__(self, model: Any, columns: Any, schema: Any) -> None:
-        self._model, self.notes = model, []
-        self._inputs = {tensor.name: tuple(tensor.shape) for tensor in model.inputs}
-        self._outputs = [(tensor.name, tuple(tensor.shape)) for tensor in model.outputs]
-        self._columns = self._named(columns)
-        self.needs = list(dict.fromkeys(name for names in self._columns.values() for name in names))
-        self.described = {"columns": self._columns, "form": "plain"}
-        for name, shape in self._inputs.items():
-            if len(shape) > 3:
-                raise ValueError(f"columns: input {name!r} has shape {shape}; columns hold inputs of up to 3 axes")
-        for name, shape in self._outputs:
-            if len(shape) > 3 or None in shape[2:] or (len(shape) == 2 and shape[1] is None):
-                raise ValueError(f"output {name!r} has shape {shape}, which a column cannot hold")
-
-    def _named(self, columns: Any) -> dict[str, list[str]]:
-        if columns is None:
-            if len(self._inputs) == 1:
-                raise ValueError("columns: a model of layers does not say which columns it reads; name them")
-            columns = {name: name for name in self._inputs}
-        if not isinstance(columns, Mapping):
-            if len(self._inputs) > 1:
-                raise ValueError(
-                    f"columns: the model has the inputs {list(self._inputs)}; expected a dict with the columns of each"
-                )
-            columns = dict.fromkeys(self._inputs, columns)
-        if set(columns) != set(self._inputs):
-            raise ValueError(f"columns: expected the inputs {list(self._inputs)}, got {list(columns)}")
-        return {name: names_of(columns[name], f"columns of {name!r}") for name in self._inputs}
-
-    def fields(self) -> list[Any]:
-        pa = import_pyarrow()
-        found = []
-        for name, shape in self._outputs:
-            width = shape[-1] if len(shape) > 1 else 1
-            kind = pa.float32() if width == 1 else pa.list_(pa.float32(), width)
-            found.append(pa.field(name, pa.list_(kind) if len(shape) == 3 else kind))
-        return found
-
-    def answer(self, rows: Rows) -> Answers:
-        count = len(rows)
-        given = {name: self._items(rows, name) for name in self._inputs}
-        told = [row for row in range(count) if all(items[row] is not None for items in given.values())]
-        owner = np.arange(count)
-        if not told:
-            return Answers([_nulls(field.type, count) for field in self.fields()], owner, count)
-        x, lengths = {}, {}
-        for name, items in given.items():
-            x[name], sizes = _padded([items[row] for row in told], self._inputs[name], name)
-            if sizes is not None:
-                lengths[name] = sizes
-        found = self._model.predict(
-            x if len(x) > 1 else next(iter(x.values())), batch_size=128, verbose=0, lengths=self._lengths(lengths)
-        )
-        found = found if isinstance(found, (list, tuple)) else [found]
-        first = next(iter(lengths.values()), None)
-        columns = [
-            spread(_column(np.asarray(values), field.type, first), np.array(told), count)
-            for values, field in zip(found, self.fields(), strict=True)
-        ]
-        return Answers(columns, owner, count - len(told))
-
-    def _lengths(self, lengths: dict[str, Integers]) -> Any:
-        if not lengths:
-            return None
-        return lengths if len(self._inputs) > 1 else next(iter(lengths.values()))
-
-    def _items(self, rows: Rows, name: str) -> list[Any]:
-        """What an input takes of each row, of the input's rank; None where nothing is there."""
-        columns, names = [rows.table.column(column) for column in self._columns[name]], self._columns[name]
-        rank = len(self._inputs[name]) - 1
-        if all(_arrow.is_list(column.type) for column in columns):
-            found = lists_together(columns, names)
-            if rank == 2:
-                return list(found)
-            return [None if item is None else item.reshape(-1) for item in found]
-        if any(_arrow.is_list(column.type) for column in columns):
-            raise ValueError(f"columns of {name!r}: lists and numbers stand together in {names}")
-        values = _finite(np.stack([_arrow.numbers(c, n) for c, n in zip(columns, names, strict=True)], axis=1))
-        items: list[Any] = [None if np.isnan(row).all() else row for row in values]
-        return [None if item is None else item[:, None] for item in items] if rank == 2 else items
-
-
-def _padded(items: list[Any], shape: tuple[int | None, ...], name: str) -> tuple[Any, Integers | None]:
-    """Items of one input as an array, and their lengths where these differ."""
-    sizes = np.array([len(item) for item in items], np.int64)
-    if shape[1] is not None and (sizes != shape[1]).any():
-        raise ValueError(f"columns of {name!r}: expected {shape[1]} values a row, got {sizes[sizes != shape[1]][0]}")
-    if len(shape) == 3 and shape[2] is not None and items[0].shape[1] != shape[2]:
-        raise ValueError(f"columns of {name!r}: expected {shape[2]} channels in each step, got {items[0].shape[1]}")
-    if (sizes == sizes[0]).all():
-        return np.stack(items).astype(np.float32), None
-    found = np.zeros((len(items), int(sizes.max()), *items[0].shape[1:]), np.float32)
-    for row, item in zip(found, items, strict=True):
-        row[: len(item)] = item
-    return found, sizes
-
-
-def _column(values: NDArray[Any], kind: Any, lengths: Integers | None) -> Any:
-    """An output as an Arrow array of the type."""
-    pa = import_pyarrow()
-    if values.ndim < 3:
-        flat = pa.array(np.ascontiguousarray(values.reshape(-1), np.float32))
-        return pa.FixedSizeListArray.from_arrays(flat, values.shape[1]).cast(kind) if kind != pa.float32() else flat
-    steps = values.shape[1]
-    sizes = np.full(len(values), steps)
-    if lengths is not None and steps == lengths.max():
-        values = values[np.arange(steps) < lengths[:, None]]
-        sizes = lengths
-    flat = pa.array(np.ascontiguousarray(values.reshape(-1), np.float32))
-    if kind.value_type != pa.float32():
-        flat = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size)
-    ends = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
-    return pa.ListArray.from_arrays(ends, flat).cast(kind)
+def _table_of(names: list[Name], parts: list[Any]) -> Table:
+    return Table(names, len(parts[0]), "dict", lambda place: _arrow.column(parts[place], names[place]))

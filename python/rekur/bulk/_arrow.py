@@ -158,6 +158,28 @@ def column(array: Any, name: Name, category: bool = False) -> Column:
     return Column(name, "bool" if types.is_boolean(kind) else "number", numbers(array, name))
 
 
+def sortable(array: Any, name: object) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Numbers or times of a plain array as keys of a sort: values, and whether they are missing numbers, which go last.
+
+    Missing times stand as they do in tables, before all that are later than 1970.
+
+    Raises
+    ------
+    ValueError
+        If the column holds something else.
+    """
+    pa = import_pyarrow()
+    missing = np.asarray(array.is_null().to_numpy(zero_copy_only=False), bool)
+    if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
+        return np.asarray(column(array, str(name)).values), np.zeros(len(array), bool)
+    if pa.types.is_integer(array.type):
+        return array.fill_null(0).to_numpy(zero_copy_only=False), missing
+    if pa.types.is_boolean(array.type):
+        raise ValueError(f"time: column {name!r} holds truth values, not times")
+    values = numbers(array, name)
+    return np.where(np.isnan(values), 0.0, values), np.isnan(values)
+
+
 def lists(array: Any, name: object) -> list[Floats | None]:
     """A column of lists as arrays of shape (T,), or (T, F) where its lists hold lists; None where there is none.
 

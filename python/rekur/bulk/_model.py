@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rekur
-from rekur.bulk import _answers
+from rekur.bulk import _answers, _plain
 from rekur.bulk._answers import Answerer, names_of
 from rekur.bulk._arrow import is_list, is_text
 from rekur.tasks import _file
@@ -27,6 +27,8 @@ def load(model: Any) -> tuple[Any, dict[str, Any]]:
     """
     if isinstance(model, (str, os.PathLike)):
         path = Path(model)
+        if path.suffix == ".onnx":
+            return path, {**_described(path, path), "kind": "ONNX"}
         found = rekur.tasks.load(path) if _file.is_task(path) else rekur.load(path)
         return found, _described(found, path)
     if not hasattr(model, "save"):
@@ -62,7 +64,7 @@ def answerer(
     ValueError
         If it is not clear which columns it reads, or what is given is of no use to it.
     """
-    name = type(model).__name__
+    name = "ONNX file" if isinstance(model, Path) else type(model).__name__
     if name != "Forecaster" and (coverage or quantiles):
         raise ValueError(f"{'coverage' if coverage else 'quantiles'}: it is of a Forecaster; the model is a {name}")
     if name in _answers.HEADS:
@@ -76,11 +78,11 @@ def answerer(
         if name == "AnomalyDetector":
             return _series.Scores(model, given, key)
         return _series.Forecasts(model, given, key, coverage, quantiles)
-    if isinstance(model, rekur.Model):
+    if isinstance(model, (rekur.Model, Path)):
         for what, value in (("key", key), ("time", time)):
             if value is not None:
                 raise ValueError(f"{what}: a row is a whole example of a model of layers; its sequences stand in lists")
-        return _answers.Plain(model, columns, schema)
+        return _plain.Onnx(model, columns) if isinstance(model, Path) else _plain.Plain(model, columns)
     raise ValueError(f"model: there is no bulk prediction of a {name}")
 
 

@@ -52,11 +52,13 @@ def predict(
 
     The folder gets ``part-….parquet``, in the order of the data, ``_manifest.json`` with the plan, and in the end
     ``_SUCCESS``. A run that was broken off, whatever way, goes on where it was when it is started again. Several
-    processes may work on one folder at the same time. Answers have the bits of the estimator's ``predict``.
+    processes may work on one folder at the same time. Answers have the bits of the model's ``predict``, whatever rows
+    are read together; those of an ONNX file are as exact as onnxruntime is.
 
     Parameters
     ----------
     model : path, estimator of rekur.tasks, or Model
+        A ``.safetensors`` file of ``save``, or an ``.onnx`` file, which onnxruntime computes.
         A SequenceClassifier, SequenceRegressor or TextClassifier answers each row, or each sequence; a SequenceTagger
         each step; an AnomalyDetector scores each row; a Forecaster forecasts what follows each series. A model of
         layers gives its outputs for each row.
@@ -196,40 +198,49 @@ def _planned(folder: Path, now: Plan, source: Source, overwrite: bool) -> Iterat
     try:
         with planning:
             alone = Claim.take(folder, "work")
-            plan = None if overwrite else Plan.read(folder)
-            if overwrite and alone is None:
-                raise ValueError(f"'{folder}': another process is writing there: overwrite when it has ended")
-            if plan is None:
-                if not overwrite and (old := next(folder.glob("part-*.parquet"), None)) is not None:
-                    raise ValueError(f"'{folder}' holds '{old.name}' without a plan: name another folder, or overwrite")
-                _clear(folder)
-                plan = now
-                plan.write(folder)
-            else:
-                before = json.dumps(plan.state())
-                done = {unit.name: True for unit in plan.units if _said(folder, plan, unit) is not None}
-                plan.go_on(now, source, done, folder)
-                if json.dumps(plan.state()) != before:
-                    if alone is None:
-                        raise ValueError(
-                            f"'{folder}': files have changed, and another process is writing there by the old plan: "
-                            "try again when it has ended"
-                        )
-                    plan.write(folder)
-            if alone is not None:
-                alone.share()
-                working = alone
-            else:
-                working = Claim.take(folder, "work", shared=True, wait=True)
+            working = alone or Claim.take(folder, "work", shared=True, wait=True)
+            assert working is not None
+            plan = _plan_in_force(folder, now, source, overwrite, alone is not None)
+            working.share()
         yield plan
     finally:
         if working is not None:
-            working.release()
-        last = Claim.take(folder, "work")
-        if last is not None:  # nobody else works there
-            last.release(remove=True)
-            with contextlib.suppress(OSError):
-                os.rmdir(folder / CLAIMS)
+            _leave(folder, working)
+
+
+def _leave(folder: Path, working: Claim) -> None:
+    working.release()
+    last = Claim.take(folder, "work")
+    if last is not None:  # nobody else works there: claims of processes that were killed may go
+        for left in (folder / CLAIMS).glob("part-*"):
+            left.unlink(missing_ok=True)
+        last.release(remove=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(folder / CLAIMS)
+
+
+def _plan_in_force(folder: Path, now: Plan, source: Source, overwrite: bool, alone: bool) -> Plan:
+    """The folder's plan, brought up to date; or a new one, where there is none or it is to be replaced."""
+    if overwrite and not alone:
+        raise ValueError(f"'{folder}': another process is writing there: overwrite when it has ended")
+    plan = None if overwrite else Plan.read(folder)
+    if plan is None:
+        if not overwrite and (old := next(folder.glob("part-*.parquet"), None)) is not None:
+            raise ValueError(f"'{folder}' holds '{old.name}' without a plan: name another folder, or overwrite")
+        _clear(folder)
+        now.write(folder)
+        return now
+    before = json.dumps(plan.state())
+    done = {unit.name: True for unit in plan.units if _said(folder, plan, unit) is not None}
+    plan.go_on(now, source, done, folder)
+    if json.dumps(plan.state()) != before:
+        if not alone:
+            raise ValueError(
+                f"'{folder}': files have changed, and another process is writing there by the old plan: try again when "
+                "it has ended"
+            )
+        plan.write(folder)
+    return plan
 
 
 def _clear(folder: Path) -> None:

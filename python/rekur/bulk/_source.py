@@ -88,7 +88,8 @@ class Source:
     def _open(self, file: File) -> Any:
         return self._filesystem.open_input_file(file.path)
 
-    def _inspect(self, file: File) -> None:
+    def _inspect(self, file: File, known: bool = False) -> None:
+        """Fill in what the file's ends say; ``known``: its identity alone."""
         pa = import_pyarrow()
         info = self._filesystem.get_file_info(file.path)
         with self._open(file) as handle:
@@ -102,18 +103,18 @@ class Source:
                 if tail[-4:] != b"PAR1":
                     raise Broken("it is a Parquet file without its end: was it cut off?")
                 length = int.from_bytes(tail[2:6], "little")
-                footer = self._footer(handle, size, length + 8)
-                found = pa.parquet.ParquetFile(handle)
-                file.groups = [found.metadata.row_group(n).num_rows for n in range(found.metadata.num_row_groups)]
-                file.schema = found.schema_arrow
-                file.identity = ["parquet", size, footer]
+                file.identity = ["parquet", size, self._footer(handle, size, length + 8)]
+                if not known:
+                    found = pa.parquet.ParquetFile(handle)
+                    file.groups = [found.metadata.row_group(n).num_rows for n in range(found.metadata.num_row_groups)]
+                    file.schema = found.schema_arrow
             elif head == b"ARROW1":
                 if tail[-6:] != b"ARROW1":
                     raise Broken("it is an Arrow file without its end: was it cut off?")
                 length = int.from_bytes(tail[:4], "little")
-                footer = self._footer(handle, size, length + 10)
-                file.groups, file.schema = self._batches_of_arrow(handle)
-                file.identity = ["arrow", size, footer, info.mtime_ns]
+                file.identity = ["arrow", size, self._footer(handle, size, length + 10), info.mtime_ns]
+                if not known:
+                    file.groups, file.schema = self._batches_of_arrow(handle)
             else:
                 what = {b"FEA1": ": it is of Feather's first version", b"PARE": ": it is encrypted"}.get(head[:4], "")
                 raise Broken(f"it is neither a Parquet nor an Arrow file{what}")
@@ -153,7 +154,7 @@ class Source:
             return
         now = File(file.name, file.path)
         try:
-            self._inspect(now)
+            self._inspect(now, known=True)
             if now.identity != file.identity:
                 raise Broken("it has changed since the run was planned")
             count = 0
