@@ -142,6 +142,25 @@ TEST_CASE("import: files are told by their contents") {
 #endif
 }
 
+TEST_CASE("import: sample rates") {
+  CHECK(read(wavenet()).signal().sample_rate == 48000);
+  CHECK(read(lstm()).signal().sample_rate == 0);
+  CHECK(read(with(lstm(), "\"version\"", "\"sample_rate\":-1,\"version\"")).signal().sample_rate == 0);
+  const std::string inside = with(lstm(), "\"version\"", "\"sample_rate\":44100.0,\"version\"");
+  const std::string container =
+      R"({"architecture":"SlimmableContainer","config":{"submodels":[{"model":)" + inside + R"(}]},"weights":[])";
+  CHECK(read(container + "}").signal().sample_rate == 44100);
+  CHECK(read(container + ",\"sample_rate\":96000}").signal().sample_rate == 96000);
+  CHECK(read(with(guitarml(), "\"skip\"", "\"samplerate\":44100,\"skip\"")).signal().sample_rate == 44100);
+  CHECK(read(with(rtneural(), "\"in_skip\"", "\"samplerate\":44100,\"in_skip\"")).signal().sample_rate == 44100);
+  CHECK(read(with(rtneural(), "\"in_skip\"", "\"samplerate\":44100,\"metadata\":{\"samplerate\":48000},\"in_skip\""))
+            .signal()
+            .sample_rate == 48000);
+  CHECK(
+      error_of(with(wavenet(), "\"sample_rate\":48000", "\"sample_rate\":\"high\"")).find("sample_rate: expected a number of Hz") !=
+      std::string::npos);
+}
+
 TEST_CASE("import: an LSTM begins with the states of its file, and again after a reset") {
   const Model model = read(lstm());
   Stream stream(model);
