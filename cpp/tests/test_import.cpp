@@ -278,7 +278,7 @@ TEST_CASE("import: without exceptions and in C") {
   CHECK(try_import(bytes_of(text), "amp")->weight_count() == model->weight_count());
   const Status none = try_import("/nowhere/amp.nam").status();
   CHECK(none.code == Code::io);
-  CHECK(std::string(none.message).find("cannot open '/nowhere/amp.nam'") != std::string::npos);
+  CHECK(std::string(none.message).find("'/nowhere/amp.nam'") != std::string::npos);
   const Status directory = try_import(folder.path().string()).status();
   CHECK(directory.code == Code::io);
   CHECK(try_import(bytes_of(text.substr(9)), "amp").status().code == Code::io);
