@@ -26,14 +26,14 @@ Sequence Builder::input(Index features) {
   shape.emplace_back(nullptr);
   shape.emplace_back(features);
   layers_.emplace_back(with({{"type", "Input"}, {"name", "input"}, {"shape", shape}, {"dtype", "float32"}}));
-  names_["input"] = true;
+  names_.insert("input");
   return {"input", features};
 }
 
 Sequence Builder::call(const char* type, std::string name, const std::vector<Sequence>& inputs, json::Object keys, Index features) {
   const std::string base = name;
   for (Index k = 1; names_.count(name) != 0; ++k) name = compose("%_%", {base, k});
-  names_[name] = true;
+  names_.insert(name);
   json::Array references;
   for (const Sequence& input : inputs) references.emplace_back(input.name);
   json::Object layer = with({{"type", type}, {"name", name}, {"inputs", references}});

@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,7 +73,7 @@ class Builder {
 
   double sample_rate_ = 0;
   json::Array layers_;
-  std::map<std::string, bool> names_;
+  std::set<std::string> names_;
   std::map<std::string, Floats> weights_;
 };
 
