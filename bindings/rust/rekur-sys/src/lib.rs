@@ -1,0 +1,21 @@
+//! The declarations of `rekur.h`, the C interface of rekur, as bindgen writes them. What they promise and ask for stands in
+//! that header, and is here as the functions' documentation. The crate `rekur` is the safe face.
+//!
+//! Nothing here needs the standard library.
+//!
+//! # Which library
+//!
+//! The build script takes, in this order:
+//!
+//! 1. with `REKUR_PREFIX` in the environment, the copy installed there (`cmake --install … --prefix DIR`);
+//! 2. with `REKUR_FROM_SOURCE=1`, none that is installed;
+//! 3. what `pkg-config rekur` finds;
+//! 4. the source around this crate, which CMake (3.22 or later) and a C++20 compiler build, for inference. `REKUR_CMAKE_ARGS`
+//!    are further words for CMake, such as `-DREKUR_ISAS=avx2`.
+#![no_std]
+#![allow(non_camel_case_types, rustdoc::broken_intra_doc_links, clippy::doc_lazy_continuation)]
+
+include!("bindings.rs");
+
+// The structures keep their size for good.
+const _: () = assert!(core::mem::size_of::<rekur_tensor>() == 8 * 14 + 2 * core::mem::size_of::<usize>());
