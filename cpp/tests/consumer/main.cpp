@@ -3,6 +3,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <rekur/model.hpp>
@@ -11,6 +12,9 @@
 #include <rekur/tensor.hpp>
 #if REKUR_TRAINING
 #include <rekur/train.hpp>
+#endif
+#if REKUR_IMPORT
+#include <rekur/import.hpp>
 #endif
 #if !REKUR_THROWS
 #include <rekur/status.hpp>
