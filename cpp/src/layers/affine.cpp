@@ -126,8 +126,9 @@ class Rescaling final : public Scaling {
     // Two numbers repeat however long the row; a list has the row's length, which the spec has paid for.
     constexpr std::size_t kUniform = 256;
     const auto n = scales_ || offsets_ ? static_cast<std::size_t>(features_of(inputs[0].shape)) : kUniform;
-    if (!scales_) scale_.assign(n, scale_[0]);
-    if (!offsets_) offset_.assign(n, offset_[0]);
+    // A copy each: assign may give its memory back before it reads an element of its own, and libc++'s does.
+    if (!scales_) scale_ = Values(n, scale_[0]);
+    if (!offsets_) offset_ = Values(n, offset_[0]);
   }
 
   void forward(const Context& run) const override { scale(run, width(), scale_.data(), offset_.data()); }

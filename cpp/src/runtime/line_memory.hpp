@@ -2,9 +2,9 @@
 // it.
 #pragma once
 
-#include <stdlib.h>  // newlib has no std::aligned_alloc
 #include <cstddef>
-#if defined(_WIN32)
+#include <cstdlib>
+#if defined(_WIN32) || defined(__NEWLIB__)
 #include <malloc.h>
 #endif
 
@@ -16,9 +16,11 @@ inline constexpr std::size_t kLineBytes = 64;
 inline void* allocate_lines(std::size_t bytes) noexcept {
 #if defined(_WIN32)
   return ::_aligned_malloc(bytes, kLineBytes);
+#elif defined(__NEWLIB__)  // whose aligned_alloc asks for what there is no system to give
+  return ::memalign(kLineBytes, bytes);
 #else
   if (bytes > ~std::size_t{0} - kLineBytes) return nullptr;
-  return ::aligned_alloc(kLineBytes, (bytes + kLineBytes - 1) / kLineBytes * kLineBytes);
+  return std::aligned_alloc(kLineBytes, (bytes + kLineBytes - 1) / kLineBytes * kLineBytes);
 #endif
 }
 
@@ -26,7 +28,7 @@ inline void free_lines(void* memory) noexcept {
 #if defined(_WIN32)
   ::_aligned_free(memory);
 #else
-  ::free(memory);
+  std::free(memory);
 #endif
 }
 

@@ -9,6 +9,8 @@ void initialise_monitor_handles(void);
 void __libc_init_array(void);
 int main(void);
 
+void* __dso_handle = 0; /* whose destructors are registered */
+
 /* __libc_init_array and exit call them. */
 void _init(void) {}
 void _fini(void) {}
