@@ -228,10 +228,10 @@ def find(source: Any) -> Source:
         If there are no files, one is named twice, or it is none of these.
     """
     pa = import_pyarrow()
-    from pyarrow import dataset, fs
+    from pyarrow import fs
 
     local = fs.LocalFileSystem()
-    if isinstance(source, dataset.Dataset):
+    if type(source).__module__.partition(".")[0] == "pyarrow":
         return _of_dataset(source)
     if isinstance(source, str) and "://" in source:
         try:
@@ -310,7 +310,7 @@ def _of_dataset(given: Any) -> Source:
 
     if not isinstance(given, dataset.FileSystemDataset):
         raise ValueError(
-            f"source: a {type(given).__name__} has no files to come back to; give a dataset of files, or their paths"
+            f"source: a {type(given).__name__} has no files to come back to; give paths of files, or a dataset of them"
         )
     fragments = sorted(given.get_fragments(), key=lambda one: one.path.split("/"))
     paths = [fragment.path for fragment in fragments]
