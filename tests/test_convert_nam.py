@@ -12,7 +12,9 @@ import pytest
 
 import rekur
 from audio_models import KEPT, MODELS, features_of, signal
-from rekur import convert
+from cpp_tools import CXX
+from harness import Engine
+from rekur import _core, convert
 from rekur.layers import Activation, Add, BatchNormalization, Conv1D, Dense, Rescaling
 
 VECTORS = Path(__file__).with_name("audio_vectors.npz")
@@ -276,3 +278,31 @@ def test_what_is_no_such_network(model: Any, message: str | None, tmp_path: Path
     with pytest.raises(ValueError, match=message):
         convert.save(model(), tmp_path / "a.nam")
     assert not (tmp_path / "a.nam").exists()
+
+
+EXPORTED = ["nam_wavenet_nano", "nam_wavenet_everything", "nam_convnet", "nam_linear"]
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_networks_go_to_onnx(name: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = convert.load(MODELS[name]())
+    rekur.onnx.export(model, tmp_path / "a.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {session.get_inputs()[0].name: _x()})
+    np.testing.assert_allclose(y, model.predict(_x()), atol=5e-6)
+
+
+@pytest.mark.skipif(CXX is None, reason="no g++")
+def test_networks_written_out_as_types_give_a_streams_bits(tmp_path: Path) -> None:
+    from test_export_static import Case, check
+
+    cases = []
+    for name in EXPORTED:
+        model = convert.load(MODELS[name]())
+        model.save(tmp_path / f"{name}.safetensors")
+        loaded, _, _ = _core.load(bytes(tmp_path / f"{name}.safetensors"))
+        engine = Engine(json.loads(loaded.spec))
+        engine.model.set_weights(loaded.get_weights())
+        cases.append(Case(name, engine, steps=40))
+    check(tmp_path, cases, _core.isa(), "g++", "-std=c++17", "-O1")
