@@ -20,7 +20,7 @@ set(CMAKE_CXX_FLAGS_INIT
 foreach(kind IN ITEMS EXE SHARED MODULE)
   set(CMAKE_${kind}_LINKER_FLAGS_INIT "-fuse-ld=lld -L${rekur_mingw} -static")
 endforeach()
-find_program(REKUR_WINE NAMES wine64 wine)
+find_program(REKUR_WINE NAMES wine wine64 PATHS /usr/lib/wine)
 mark_as_advanced(REKUR_WINE)
 if(REKUR_WINE)
   set(CMAKE_CROSSCOMPILING_EMULATOR ${REKUR_WINE})

@@ -10,8 +10,6 @@
 #include <limits>
 #include <string_view>
 
-#include "rekur/tensor.hpp"
-
 namespace rekur::io::exact {
 
 // A whole number from 0 to 2^5120 - 1, which is more than anything below needs.

@@ -1,7 +1,23 @@
 // host PLUGIN: loads it twice over, as hosts do, and runs it.
+#if defined(_WIN32)
+#include <windows.h>
+#else
 #include <dlfcn.h>
+#endif
 
 #include <cstdio>
+
+#if defined(_WIN32)
+namespace {
+
+enum { RTLD_NOW, RTLD_LOCAL = 0 };
+void* dlopen(const char* path, int) { return reinterpret_cast<void*>(LoadLibraryA(path)); }
+void* dlsym(void* plugin, const char* name) { return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(plugin), name)); }
+void dlclose(void* plugin) { FreeLibrary(static_cast<HMODULE>(plugin)); }
+const char* dlerror() { return "it cannot be loaded, or lacks the function"; }
+
+}  // namespace
+#endif
 
 int main(int argc, char** argv) {
   for (int turn = 0; turn < 2; ++turn) {

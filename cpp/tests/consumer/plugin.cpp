@@ -9,7 +9,13 @@
 
 #include "model_file.h"
 
-extern "C" __attribute__((visibility("default"))) int plugin_run(float x, float* y) {
+#if defined(_WIN32)
+#define EXPORTED __declspec(dllexport)
+#else
+#define EXPORTED __attribute__((visibility("default")))
+#endif
+
+extern "C" EXPORTED int plugin_run(float x, float* y) {
   unsigned char bytes[MODEL_FILE_SIZE];
   const std::span<const std::byte> file = std::as_bytes(std::span(bytes, write_model_file(bytes)));
   const rekur::View to[] = {{y, {1, 1, 1}}};
