@@ -17,8 +17,8 @@ EXTENSIONS = re.compile(
 )
 # What a program of any compiler includes; static.hpp and what it needs compute with vectors.
 FOR_ALL = (
-    "activation.hpp", "decode.hpp", "denormals.hpp", "model.hpp", "rekur.h", "runtime.hpp", "status.hpp", "stream.hpp",
-    "tensor.hpp", "train.hpp", "weight_type.hpp",
+    "activation.hpp", "decode.hpp", "denormals.hpp", "import.hpp", "model.hpp", "rekur.h", "runtime.hpp",
+    "status.hpp", "stream.hpp", "tensor.hpp", "train.hpp", "weight_type.hpp",
 )  # fmt: skip
 STANDARD = (
     "array", "bit", "cmath", "concepts", "cstddef", "cstdint", "cstring", "functional", "initializer_list", "limits",
