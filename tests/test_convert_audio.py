@@ -171,6 +171,7 @@ def _changed(found: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
         (("in_shape",), [], "in_shape: expected"),
         (("in_shape",), [None, None, 70000], "expected at most 65536, got 70000"),
         (("layers", 1, "dilation"), [1 << 24], "it looks back 2 steps of 16777216, more than 16777216 in all"),
+        (("layers",), [{"type": "activation"}] * 8192, "it has more than 8192 layers"),
         (("in_gain",), 1e9, "in_gain: expected decibels of at most 400 either way"),
         (("in_skip",), 1.5, "in_skip: expected a whole number"),
         (("in_skip",), 2, "2 features of the input cannot be added to 1"),

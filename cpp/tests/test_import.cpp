@@ -205,6 +205,9 @@ TEST_CASE("import: what is broken is said") {
   says(with(rtneural(), "-6.0", "1e9"), "in_gain: expected decibels of at most 400 either way");
   says(with(rtneural(), "\"tanh\"", "\"gelu\""), "RTNeural has no activation \"gelu\"");
   says(with(rtneural(), "\"dilation\":[3]", "\"dilation\":[33554432]"), "looks back");
+  std::string many = R"({"in_shape":[1],"layers":[)";
+  for (int k = 0; k < 9000; ++k) many += std::string(k == 0 ? "" : ",") + R"({"type":"activation","activation":"relu"})";
+  says(many + "]}", "it has more than 8192 layers");
   std::string deep = "1";
   for (int k = 0; k < 40; ++k)
     deep = R"({"architecture":"SlimmableContainer","weights":[],"config":{"submodels":[{"model":)" + deep + "}]}}";

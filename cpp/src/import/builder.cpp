@@ -31,6 +31,8 @@ Sequence Builder::input(Index features) {
 }
 
 Sequence Builder::call(const char* type, std::string name, const std::vector<Sequence>& inputs, json::Object keys, Index features) {
+  // Each takes some kilobytes, however few bytes of the file it is made of.
+  if (layers_.size() == kMostLayers) throw_error("it has more than % layers", {kMostLayers});
   const std::string base = name;
   for (Index k = 1; names_.count(name) != 0; ++k) name = compose("%_%", {base, k});
   names_.insert(name);

@@ -16,6 +16,8 @@ namespace rekur::foreign {
 
 using Floats = std::vector<float>;
 
+inline constexpr std::size_t kMostLayers = std::size_t{1} << 13;  // of a model, with its input
+
 // What a layer gives, or the input: a sequence of so many features.
 struct Sequence {
   std::string name;

@@ -28,6 +28,7 @@ def model_of(made: Sequence[Made], features: int, skip: int = 0, gain_in: float 
     """A Sequential of layers with their weights, or a Model where the input is added to the output."""
     from rekur.models.given import give
 
+    demand_few(len(made))
     model = _connected([layer for layer, _ in made], features, skip, gain_in, gain_out)
     give((layer, weights) for layer, weights in made if len(weights))
     return model
@@ -163,7 +164,14 @@ def count(values: Mapping[str, Any], key: str, what: str, minimum: int = 1, defa
 
 
 WIDEST = 1 << 16  # features, units, knobs of one layer
+MOST_LAYERS = 1 << 13  # of a model, with its input
 LONGEST = 1 << 24  # steps that a convolution looks back
+
+
+def demand_few(layers: int) -> None:
+    """Raises ValueError for more layers than are read: each takes kilobytes, however few bytes of a file say it."""
+    if layers >= MOST_LAYERS:
+        raise ValueError(f"it has more than {MOST_LAYERS} layers")
 
 
 def width(values: Mapping[str, Any], key: str, what: str, default: int | None = None) -> int:

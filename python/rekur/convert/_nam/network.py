@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rekur.convert._audio import LONGEST, numbers
+from rekur.convert._audio import LONGEST, demand_few, numbers
 from rekur.convert._nam.activations import activation_layer
 from rekur.convert._parts import Made
 
@@ -98,6 +98,7 @@ class Network:
         if self.prefix:
             layer.name = f"{self.prefix}{layer.name}"
         self.made.append((layer, weights))
+        demand_few(len(self.made))
         y = layer(inputs)
         self.rest[y], self._less[y] = rest, less
         return y
