@@ -102,9 +102,15 @@ def configure(options: Sequence[str], folder: Path) -> Target:
     # Of kernels: what says how they are compiled.
     flags = [f["fragment"] for group in groups for f in group["compileCommandFragments"]]
     common |= {word[2:] for flag in flags for word in flag.split() if word.startswith("-DREKUR_COMPACT_KERNELS")}
-    sources = tuple((ROOT / source["path"]).resolve() for source in description["sources"])
+    sources = (file for source in description["sources"] for file in on_every_system((ROOT / source["path"]).resolve()))
     folders = dict.fromkeys(Path(i["path"]).resolve() for group in groups for i in group.get("includes", ()))
     return Target(tuple(s for s in sources if s.suffix == ".cpp"), tuple(sorted(common)), tuple(folders))
+
+
+def on_every_system(source: Path) -> list[Path]:
+    """A source, or, where it is one system's (each begins with #if), all of them: the result serves elsewhere, too."""
+    own = re.fullmatch(r"(\w+)_(posix|windows)\.cpp", source.name)
+    return sorted(source.parent.glob(f"{own[1]}_*.cpp")) if own else [source]
 
 
 def tokens(text: str) -> Iterator[re.Match[str]]:

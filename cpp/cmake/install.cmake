@@ -7,6 +7,11 @@ install(TARGETS rekur EXPORT rekur-targets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT rekur_runtime NAMELINK_COMPONENT rekur_development
   RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT rekur_runtime
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(REKUR_DEB)  # librekur-dev has both libraries: rekur::static is the other one
+  set_target_properties(rekur_whole PROPERTIES OUTPUT_NAME rekur EXPORT_NAME static EXCLUDE_FROM_ALL OFF)
+  install(TARGETS rekur_whole EXPORT rekur-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT rekur_development
+    INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/rekur ${PROJECT_BINARY_DIR}/include/rekur
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT rekur_development FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h")
 
@@ -52,11 +57,18 @@ foreach(directory LIBDIR INCLUDEDIR)
   endif()
 endforeach()
 set(REKUR_PC_PRIVATE "")
-if(NOT BUILD_SHARED_LIBS)
+if(NOT BUILD_SHARED_LIBS OR REKUR_DEB)
   foreach(name IN LISTS REKUR_THREAD_LIBRARIES REKUR_RUNTIME_LIBRARIES)
     string(APPEND REKUR_PC_PRIVATE " -l${name}")
   endforeach()
 endif()
 configure_file(${PROJECT_SOURCE_DIR}/cpp/cmake/rekur.pc.in ${PROJECT_BINARY_DIR}/rekur.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/rekur.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT rekur_development)
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT rekur_development)
+if(REKUR_DEB)
+  include(${PROJECT_SOURCE_DIR}/cpp/packaging/debian/layout.cmake)
+else()
+  install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT rekur_development)
+endif()
+if(PROJECT_IS_TOP_LEVEL)
+  include(${PROJECT_SOURCE_DIR}/cpp/packaging/cpack.cmake)
+endif()
