@@ -58,8 +58,8 @@ struct Stream::Impl {
     float* past =
         nullptr;  // [delay.past][rows][units], around from delay.newest on; null: the next step reads what this one leaves
 
-    // The states of `age` steps before the last one, from 1 on.
-    float* before(const graph::StateDelay& delay, Index age, Index rows) const { return past + delay.slot(age) * rows * units; }
+    // The states of `age` steps before the last one, from 1 on, of a delay and so many rows.
+    float* before(const graph::StateDelay& held, Index age, Index of) const { return past + held.slot(age) * of * units; }
   };
   // An output that another has too, or that is an input: it is not computed where the caller wants it.
   struct Copy {
