@@ -119,6 +119,27 @@ def test_a_file(
     assert np.abs(read_wav(tmp_path / "wet.wav", bits, channels) - y / 2).max() < 1e-4
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_of_another_program(
+    form: str, build: Path, common_isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Neural Amp Modeler's, made for 48000 Hz: as it is there; elsewhere the log says what becomes of it."""
+    if not cpp_tools.library().config.get("IMPORT"):
+        pytest.skip("a library that reads no .nam")
+    layers = [rekur.Input((None, 1)), rekur.layers.LSTM(8, return_sequences=True), rekur.layers.Dense(1)]
+    model = rekur.Sequential(layers)
+    rekur.convert.save(model, tmp_path / "amp.nam", sample_rate=48000)
+    x = write_wav(tmp_path / "dry.wav", rng.uniform(-0.5, 0.5, (1501, 1)), 32)
+    command = [build / "amp_host", plugin(build, form), tmp_path / "dry.wav", tmp_path / "wet.wav"]
+    command += ["--model", tmp_path / "amp.nam"]
+    cpp_tools.run(command, REKUR_ISA=common_isa)
+    y = rekur.convert.load(tmp_path / "amp.nam").predict(x.T[..., None])[..., 0].T
+    assert np.abs(read_wav(tmp_path / "wet.wav", 32, 1) - y).max() < 1e-6
+    for rate, warned in (("48000", False), ("96000", False), ("44100", True)):
+        done = subprocess.run([*command, "--rate", rate], capture_output=True, text=True, check=True)
+        assert ("was made for 48000 Hz" in done.stderr) == warned, done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

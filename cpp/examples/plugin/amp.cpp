@@ -27,7 +27,8 @@ const std::array<ParameterInfo, parameter_count> kParameters{{
 
 namespace {
 
-constexpr double kSmoothing = 0.02;  // seconds from one value of a parameter to another, and from one model to another
+constexpr double kLongestLatency = 1 << 20;  // samples: a file may say anything
+constexpr double kSmoothing = 0.02;          // seconds from one value of a parameter to another, and from one model to another
 
 // What a sample is multiplied by or mixed with. 0 dB is 1 exactly: then not a bit of the model's output is changed.
 float factor(Parameter parameter, float value) {
@@ -93,6 +94,7 @@ std::unique_ptr<Engine> Engine::make(std::shared_ptr<const rekur::Model> model, 
   message.clear();
   rekur::StreamOptions options;
   options.batch = channels;
+  options.sample_rate = rate;
   rekur::Result<rekur::Stream> stream = rekur::try_stream(*model, options);
   if (!stream) return message = stream.status().message, nullptr;
   if (!stream->beginnings().empty()) return message = "expected a model of samples alone; it has inputs that do not step", nullptr;
@@ -109,9 +111,19 @@ std::unique_ptr<Engine> Engine::make(std::shared_ptr<const rekur::Model> model, 
   if (knobs > kKnobs)
     return message = "expected at most " + std::to_string(kKnobs) + " knobs; the model has " + std::to_string(knobs), nullptr;
   for (const Input& input : engine->inputs_) engine->pointers_.push_back(input.x.data());
+  const rekur::Signal signal = model->signal();
+  const rekur::RateMatch match = engine->stream_->rate_match();
+  double latency = static_cast<double>(signal.latency);
+  if (match == rekur::RateMatch::matched || match == rekur::RateMatch::partly) latency *= rate / signal.sample_rate;
+  if (latency > kLongestLatency) return message = "its output is later by more than a million samples", nullptr;
+  engine->latency_ = static_cast<int>(std::lround(latency));
+  if (match == rekur::RateMatch::partly || match == rekur::RateMatch::too_low) {
+    char text[200];
+    std::snprintf(text, sizeof text, "the model was made for %g Hz; at %g Hz it sounds otherwise", signal.sample_rate, rate);
+    message = text;
+  }
   engine->model_ = std::move(model);
   engine->channels_ = channels;
-  static_cast<void>(rate);
   engine->delayed_.resize(static_cast<std::size_t>(engine->latency_ * channels));
   return engine;
 }
@@ -237,6 +249,7 @@ bool Amp::activate(double rate) noexcept try {
   delete std::exchange(old_, nullptr);
   collect();
   bool good = true;
+  message_.clear();
   if (rate != rate_) {
     rate_ = rate;
     if (current_->model() != nullptr) {

@@ -89,7 +89,7 @@ class Amp {
   void chunk(const float* const* in, float* const* out, int at, int frames) noexcept;
 
   const int channels_;
-  double rate_ = 48000;
+  double rate_ = 0;  // until activate: the model's own
   std::array<std::atomic<float>, parameter_count> targets_;
   std::atomic<int> latency_{0};
   std::atomic<unsigned> troubles_{0};

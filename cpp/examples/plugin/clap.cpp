@@ -191,9 +191,9 @@ bool init(const clap_plugin_t* plugin) try {
 
 bool activate(const clap_plugin_t* plugin, double rate, std::uint32_t, std::uint32_t) try {
   Plugin& self = of(plugin);
-  const bool good = self.effect.activate(rate);
+  self.effect.activate(rate);  // where the model cannot be run at this rate the sound goes through
   self.active = true;
-  if (!good) self.say(self.effect.message());
+  self.say(self.effect.message());
   if (self.effect.latency() != self.reported) {
     self.reported = self.effect.latency();
     if (const auto* host = self.ask<clap_host_latency_t>(CLAP_EXT_LATENCY)) host->changed(self.host);

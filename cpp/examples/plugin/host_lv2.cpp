@@ -176,7 +176,8 @@ class Lv2 final : public Plugin {
   static int log_arguments(LV2_Log_Handle me, LV2_URID, const char* format, std::va_list arguments) {
     char text[2000];
     const int size = std::vsnprintf(text, sizeof text, format, arguments);
-    static_cast<Lv2*>(me)->told.push_back(text);
+    std::string& line = static_cast<Lv2*>(me)->told.emplace_back(text);
+    if (line.ends_with('\n')) line.pop_back();
     return size;
   }
   static int log_text(LV2_Log_Handle me, LV2_URID type, const char* format, ...) {
