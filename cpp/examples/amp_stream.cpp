@@ -9,6 +9,9 @@
 // a step takes. At the end the stream is compared with the same model run over the whole signal at once.
 #include <rekur/denormals.hpp>
 #include <rekur/model.hpp>
+#if REKUR_IMPORT
+#include <rekur/import.hpp>
+#endif
 #include <rekur/runtime.hpp>
 #include <rekur/stream.hpp>
 #if REKUR_IMPORT
@@ -187,9 +190,9 @@ int run(const char* path, const char* in, const char* out) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2 && argc != 4) return std::fprintf(stderr, "usage: amp_stream MODEL [IN.wav OUT.wav]\n"), 2;
+  if (argc < 2 || argc > 4) return std::fprintf(stderr, "usage: amp_stream MODEL [[IN.wav] OUT.wav]\n"), 2;
   try {
-    return run(argv[1], argc == 4 ? argv[2] : nullptr, argc == 4 ? argv[3] : nullptr);
+    return run(argv[1], argc == 4 ? argv[2] : nullptr, argc > 2 ? argv[argc - 1] : nullptr);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "amp_stream: %s\n", error.what());
     return 1;
