@@ -65,6 +65,8 @@ def main(data: str, model: str, place: str, expected: str, every: str = "1") -> 
 
         def go_on(folder=folder):
             before = stamps(folder)
+            for name in before:  # what has its name is whole
+                assert pq.read_metadata(folder / name).metadata[b"rekur.bulk"]
             report = bulk.predict(model, data, folder, **OPTIONS)
             after = stamps(folder)
             assert all(after[name] == stamp for name, stamp in before.items()), "a finished part was made again"

@@ -41,7 +41,8 @@ class Report:
         if self.untold:
             lines.append(f"nulls stand for {self.untold:,} of which nothing can be told")
         if self.missing:
-            lines.append(f"{counted(self.missing, 'part')} are left to other shards or to another run")
+            be = "is" if self.missing == 1 else "are"
+            lines.append(f"{counted(self.missing, 'part')} {be} left to other shards or to another run")
         return "\n".join([*lines, *self.notes])
 
 

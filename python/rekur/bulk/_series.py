@@ -235,7 +235,15 @@ class Forecasts(_Described):
             if (text := str(warning.message)) not in self.notes and len(self.notes) < 5:
                 self.notes.append(text)
         found.pop(str(time_name(plain)), None)
-        return {str(self._renamed.get(name, name)): np.asarray(values, np.float64) for name, values in found.items()}
+        return {self._named_as_given(name): np.asarray(values, np.float64) for name, values in found.items()}
+
+    def _named_as_given(self, name: str) -> str:
+        """A column of forecasts, ``0-lo-80``, by the name that its target was given."""
+        for target, given in self._renamed.items():
+            rest = name.removeprefix(str(target))
+            if rest != name and not rest[:1].isdigit():
+                return given + rest
+        return name
 
     def fields(self) -> list[Any]:
         pa = import_pyarrow()

@@ -15,6 +15,8 @@ from rekur.bulk._reading import Rows
 from rekur.bulk._source import Source
 
 KEY = b"rekur.bulk"
+_GROUP = 1 << 15  # rows of a row group of a part, or
+_BYTES = 1 << 24  # so many bytes
 
 
 class Failed(OSError):
@@ -75,6 +77,7 @@ class Part:
         self._temporary = folder / f".{name}.{os.getpid()}.tmp"
         self._schema, self._source = schema, source
         self._segments: list[list[int]] = []
+        self._waiting: list[Any] = []
         self.rows_in = self.rows_out = self.untold = self.groups = 0
         for old in folder.glob(f".{name}.*.tmp"):  # of processes that were killed: who has the claim may remove them
             old.unlink(missing_ok=True)
@@ -119,13 +122,22 @@ class Part:
                     raise ValueError(f"keep: column {name!r} was {kind} in the first file: {error}") from None
             columns.append(values.take(owner))
         table = pa.Table.from_arrays([*columns, *answers.columns], schema=self._schema)
-        with self._failing():
-            self._writer.write_table(table, row_group_size=1 << 17)
+        self._waiting.append(table)
+        if sum(one.num_rows for one in self._waiting) >= _GROUP or sum(one.nbytes for one in self._waiting) >= _BYTES:
+            self._flush()
         self.rows_in += len(rows)
         self.rows_out += table.num_rows
         self.untold += answers.untold
         self.groups += 0 if rows.starts is None else len(rows.starts)
         self._note(rows)
+
+    def _flush(self) -> None:
+        """Write what waits as one row group."""
+        if self._waiting:
+            table = import_pyarrow().concat_tables(self._waiting)
+            self._waiting = []
+            with self._failing():
+                self._writer.write_table(table, row_group_size=len(table) or 1)
 
     def _note(self, rows: Rows) -> None:
         """Which rows of which files they are."""
@@ -143,6 +155,7 @@ class Part:
             **more, "rows_in": self.rows_in, "rows_out": self.rows_out, "untold": self.untold, "groups": self.groups,
             "segments": self._segments,
         }  # fmt: skip
+        self._flush()
         with self._failing():
             self._writer.add_key_value_metadata({KEY.decode(): json.dumps(said)})
             self._writer.close()
