@@ -110,7 +110,7 @@ def configure(options: Sequence[str], folder: Path) -> Target:
 def on_every_system(source: Path) -> list[Path]:
     """A source, or, where it is one system's (each begins with #if), all of them: the result serves elsewhere, too."""
     own = re.fullmatch(r"(\w+)_(posix|windows)\.cpp", source.name)
-    return sorted(source.parent.glob(f"{own[1]}_*.cpp")) if own else [source]
+    return [source.with_name(f"{own[1]}_{system}.cpp") for system in ("posix", "windows")] if own else [source]
 
 
 def tokens(text: str) -> Iterator[re.Match[str]]:

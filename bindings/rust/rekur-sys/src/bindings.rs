@@ -106,6 +106,14 @@ extern "C" {
     pub fn rekur_model_spec(model: *const rekur_model) -> *const core::ffi::c_char;
 }
 extern "C" {
+    #[doc = " The rate of the samples that the model was made for, in Hz, 0 where nobody has said; and by how many of them its output is behind"]
+    #[doc = " its input. Of null, an error, 0."]
+    pub fn rekur_model_sample_rate(model: *const rekur_model) -> f64;
+}
+extern "C" {
+    pub fn rekur_model_latency(model: *const rekur_model) -> i64;
+}
+extern "C" {
     #[doc = " Inputs and outputs: how many (0 on failure; no model has none), and what the one at `index` is like; dims[0] is the batch."]
     pub fn rekur_model_input_count(model: *const rekur_model) -> usize;
 }
@@ -159,6 +167,32 @@ extern "C" {
         batch: i64,
         stream: *mut *mut rekur_stream,
     ) -> rekur_code;
+}
+#[doc = " it is the model's, or none was given"]
+pub const REKUR_RATE_SAME: rekur_rate_match = 0;
+#[doc = " it is higher: the states of recurrent layers are read as many steps back as the rates differ by"]
+pub const REKUR_RATE_MATCHED: rekur_rate_match = 1;
+#[doc = " ... but convolutions, attention, positions, masks or states that are matrices go by steps"]
+pub const REKUR_RATE_PARTLY: rekur_rate_match = 2;
+#[doc = " it is lower: the stream runs as if it were the model's"]
+pub const REKUR_RATE_TOO_LOW: rekur_rate_match = 3;
+#[doc = " the model does not say its own: likewise"]
+pub const REKUR_RATE_UNKNOWN: rekur_rate_match = 4;
+#[doc = " How a stream goes at the rate of its steps."]
+pub type rekur_rate_match = core::ffi::c_uint;
+extern "C" {
+    #[doc = " The same for steps at a sample rate, in Hz; 0 is the model's own. Any that is finite, not negative and at most 4096 times the"]
+    #[doc = " model's is taken: rekur_stream_rate_match says what comes of it."]
+    pub fn rekur_stream_create_at(
+        model: *const rekur_model,
+        batch: i64,
+        sample_rate: f64,
+        stream: *mut *mut rekur_stream,
+    ) -> rekur_code;
+}
+extern "C" {
+    #[doc = " Of null, an error, REKUR_RATE_UNKNOWN."]
+    pub fn rekur_stream_rate_match(stream: *const rekur_stream) -> rekur_rate_match;
 }
 extern "C" {
     pub fn rekur_stream_free(stream: *mut rekur_stream);

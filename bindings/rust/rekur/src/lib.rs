@@ -29,5 +29,5 @@ mod tensor;
 pub use error::{Error, ErrorKind};
 pub use machine::{available_isas, isa, num_threads, set_num_threads, version};
 pub use model::Model;
-pub use stream::{Stream, StreamInput};
+pub use stream::{RateMatch, Stream, StreamInput};
 pub use tensor::{Dtype, Input, Tensor, TensorInfo, Values};

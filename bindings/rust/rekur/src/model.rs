@@ -76,7 +76,28 @@ impl Model {
     /// # Errors
     /// A model that cannot go one step at a time, with the reason: Bidirectional and reverse layers, for one.
     pub fn stream(&self, batch: usize) -> Result<Stream, Error> {
-        Stream::new(self.handle, batch)
+        self.stream_at(batch, 0.0)
+    }
+
+    /// The same for steps at a sample rate, in Hz; 0 is the model's own. [`Stream::rate_match`] says what comes of it.
+    ///
+    /// # Errors
+    /// A rate that is not finite, negative, or more than 4096 times the model's; a model that cannot go one step at a time.
+    pub fn stream_at(&self, batch: usize, sample_rate: f64) -> Result<Stream, Error> {
+        Stream::new(self.handle, batch, sample_rate)
+    }
+
+    /// The rate of the samples that the model was made for, in Hz, where somebody has said.
+    pub fn sample_rate(&self) -> Option<f64> {
+        // SAFETY: the handle lives.
+        let rate = unsafe { ffi::rekur_model_sample_rate(self.handle.as_ptr()) };
+        (rate > 0.0).then_some(rate)
+    }
+
+    /// By how many samples the output is behind the input.
+    pub fn latency(&self) -> usize {
+        // SAFETY: the handle lives.
+        usize::try_from(unsafe { ffi::rekur_model_latency(self.handle.as_ptr()) }).unwrap_or(0)
     }
 
     /// The model's description, a JSON text.

@@ -42,12 +42,28 @@ pub enum StreamInput<'a> {
     Int32(&'a [i32]),
 }
 
+/// How a stream goes at the rate of its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RateMatch {
+    /// It is the model's, or none was given.
+    Same,
+    /// It is higher: the states of recurrent layers are read as many steps back as the rates differ by.
+    Matched,
+    /// It is higher, but convolutions, attention, positions, masks or states that are matrices go by steps.
+    Partly,
+    /// It is lower: the stream runs as if it were the model's.
+    TooLow,
+    /// The model does not say its own: likewise.
+    Unknown,
+}
+
 impl Stream {
-    pub(crate) fn new(model: NonNull<ffi::rekur_model>, batch: usize) -> Result<Self, Error> {
+    pub(crate) fn new(model: NonNull<ffi::rekur_model>, batch: usize, rate: f64) -> Result<Self, Error> {
         let batch = i64::try_from(batch).map_err(|_| Error::argument(format!("batch: {batch} is too much")))?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: the model lives.
-        check(unsafe { ffi::rekur_stream_create(model.as_ptr(), batch, &mut handle) })?;
+        check(unsafe { ffi::rekur_stream_create_at(model.as_ptr(), batch, rate, &mut handle) })?;
         let handle = NonNull::new(handle).ok_or_else(|| Error::last(ErrorKind::Internal))?;
         let mut stream = Stream {
             handle,
@@ -83,6 +99,18 @@ impl Stream {
     /// What a step gives, the batch before all.
     pub fn outputs(&self) -> &[TensorInfo] {
         &self.outputs
+    }
+
+    /// How it goes at the rate that it was made for.
+    pub fn rate_match(&self) -> RateMatch {
+        // SAFETY: the handle lives.
+        match unsafe { ffi::rekur_stream_rate_match(self.handle.as_ptr()) } {
+            ffi::REKUR_RATE_SAME => RateMatch::Same,
+            ffi::REKUR_RATE_MATCHED => RateMatch::Matched,
+            ffi::REKUR_RATE_PARTLY => RateMatch::Partly,
+            ffi::REKUR_RATE_TOO_LOW => RateMatch::TooLow,
+            _ => RateMatch::Unknown,
+        }
     }
 
     /// One step of a stream with one input, of floats, and one output: x (batch, F) in, y (batch, F) out.

@@ -1,5 +1,5 @@
 //! What the safe face promises: bits of streams and whole sequences, errors instead of wrong reads, threads.
-use rekur::{Error, ErrorKind, Input, Model, Stream, StreamInput};
+use rekur::{Error, ErrorKind, Input, Model, RateMatch, Stream, StreamInput};
 
 const AMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../cpp/examples/models/amp.safetensors");
 
@@ -65,6 +65,17 @@ fn rows_and_states() {
     assert_eq!(stream.reset_row(2).unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(stream.set_state(&state[1..]).unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(stream.get_state(&mut [0.0]).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn sample_rates() {
+    let model = amp();
+    let rate = model.sample_rate();
+    assert_eq!(model.latency(), 0);
+    assert_eq!(model.stream(1).unwrap().rate_match(), RateMatch::Same);
+    let at = model.stream_at(1, rate.unwrap_or(48000.0)).unwrap().rate_match();
+    assert_eq!(at, if rate.is_some() { RateMatch::Same } else { RateMatch::Unknown });
+    assert_eq!(model.stream_at(1, f64::NAN).unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
 
 #[test]
