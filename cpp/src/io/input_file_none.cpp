@@ -10,6 +10,7 @@ InputFile::InputFile(const std::string& path) : path_(path), handle_(0) {
 
 InputFile::~InputFile() = default;
 
-void InputFile::read(std::uint64_t, void*, std::size_t) const {}
+// There is none to read.
+void InputFile::read(std::uint64_t, void*, std::size_t) const { static_cast<void>(path_), static_cast<void>(handle_); }
 
 }  // namespace rekur::io
