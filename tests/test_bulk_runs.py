@@ -88,13 +88,13 @@ RUN = """
 """
 SLOW = """
     import sys, time
-    from rekur.bulk import _run
-    make = _run._Parts._make
+    from rekur.bulk import _parts
+    make = _parts.Parts._make
     def slow(self, unit, progress):
         print("begins", unit.name, flush=True)
         time.sleep(float(sys.argv[4]))
         return make(self, unit, progress)
-    _run._Parts._make = slow
+    _parts.Parts._make = slow
 """
 
 
@@ -378,10 +378,10 @@ def test_without_pyarrow(tmp_path, monkeypatch):
 
 
 def test_a_bar_with_the_remaining_time(rows_model, tmp_path, monkeypatch, capsys):
-    from rekur.bulk import _run
+    from rekur.bulk import _parts
 
     write_rows(tmp_path / "a.parquet", 50, 10)
-    monkeypatch.setattr(_run, "_is_watched", lambda stream: True)
+    monkeypatch.setattr(_parts, "_is_watched", lambda stream: True)
     report = bulk.predict(rows_model, tmp_path / "a.parquet", tmp_path / "out", unit_rows=10, batch_size=10)
     said = capsys.readouterr().err
     assert "predict" in said and "50.0 rows" in said and said.rstrip().endswith(str(report))
