@@ -231,6 +231,17 @@ void save(const Model& model, const std::string& path, const std::optional<py::d
   model.save(path, extras, type);
 }
 
+void pack(const Model& model, const std::string& path, const std::vector<std::string>& isas, bool one_row, bool more_rows,
+          const std::map<std::string, std::string>& metadata) {
+  const ReleaseGil release;
+  model.pack(path, {.isas = isas, .one_row = one_row, .more_rows = more_rows}, {.tensors = {}, .metadata = metadata});
+}
+
+Model map_file(const std::string& path) {
+  const ReleaseGil release;
+  return Model::map(path);
+}
+
 py::tuple load(const std::string& path) {
   Model::Extras extras;
   std::optional<Model> model;
@@ -341,7 +352,10 @@ void bind_model(py::module_& m) {
       .def("forward", &forward, py::arg("inputs"), py::arg("lengths") = py::none(), py::arg("seed") = 0, py::arg("step") = 0)
       .def("backward", &backward, py::arg("tape"), py::arg("output_gradients"))
       .def("save", &save, py::arg("path"), py::arg("tensors") = py::none(), py::arg("metadata") = py::none(),
-           py::arg("weights") = "float32");
+           py::arg("weights") = "float32")
+      .def("pack", &pack, py::arg("path"), py::arg("isas"), py::arg("one_row"), py::arg("more_rows"), py::arg("metadata"))
+      .def_static("map", &map_file, py::arg("path"))
+      .def_property_readonly("mapped_bytes", &Model::mapped_bytes);
 }
 
 }  // namespace rekur::bindings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import re
 import struct
 import sys
@@ -95,6 +96,47 @@ def test_a_forecast_that_is_not_ours_is_noticed(
     (tmp_path / "forecast.csv").write_text(text.replace(last, f"{next_bit:.9g}"))
     with pytest.raises(AssertionError, match=r"exit 1(.|\n)*1 of 864 numbers differ"):
         cpp_tools.run([programs["forecast"], FORECASTER, WEATHER, tmp_path / "forecast.csv"], REKUR_ISA=common_isa)
+
+
+def test_static_memory(common_isa: str, tmp_path: Path) -> None:
+    """Nothing calls malloc once the sizes are known: the program ends where something does."""
+    library = cpp_tools.library()
+    allocator = ROOT / "cpp/tests/no_more_malloc.c"
+    objects = [
+        library.compile(EXAMPLES / "static_memory.c", tmp_path / "a.o", "-DNO_MORE_MALLOC", link=False),
+        library.compile(EXAMPLES / "static_memory_operators.cpp", tmp_path / "b.o", link=False),
+    ]
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("the stand-in for malloc is glibc's")
+    objects.append(library.compile(allocator, tmp_path / "c.o", link=False))
+    assert cpp_tools.CXX is not None
+    cpp_tools.run([cpp_tools.CXX, *objects, "-o", tmp_path / "all", *library.link, "-lm"])
+    cpp_tools.run([cpp_tools.CXX, objects[0], objects[2], "-o", tmp_path / "without", *library.link, "-lm"])
+
+    model, packed = rekur.load(AMP), tmp_path / "packed.safetensors"
+    model.pack(packed)
+    x = np.sin(np.float32(0.06) * np.arange(480, dtype=np.float32))
+    expected = np.abs(np.asarray(model.predict(x.reshape(1, -1, 1))).astype(np.float64)).mean()
+    taken = {}
+    for file in (AMP, packed):
+        out = cpp_tools.run([tmp_path / "all", file], REKUR_ISA=common_isa)
+        numbers = re.search(
+            r"takes (\d+) bytes, beside (\d+) of weights in the flash; its stream (\d+)\n"
+            r"480 steps, mean .y. ([\d.]+)\n",
+            out,
+        )
+        assert numbers is not None, out
+        assert float(numbers[4]) == pytest.approx(expected, abs=2e-5)
+        taken[file] = [int(n) for n in numbers.groups()[:3]]
+    weights = 4 * sum(int(np.prod(w.shape)) for w in model.get_weights())
+    assert taken[AMP][1] == 0 and taken[packed][1] == weights
+    assert taken[packed][0] < taken[AMP][0] - weights + 1024
+    assert taken[packed][2] < taken[AMP][2] - weights // 2
+    with pytest.raises(AssertionError, match="malloc was called"):  # where the operators are missing
+        cpp_tools.run([tmp_path / "without", packed], REKUR_ISA=common_isa)
+    with pytest.raises(AssertionError, match="static_memory: sizes: "):
+        (tmp_path / "cut").write_bytes(packed.read_bytes()[:-1])
+        cpp_tools.run([tmp_path / "all", tmp_path / "cut"])
 
 
 def test_ctypes(make_models: ModuleType, cpp_isa: str, tmp_path: Path) -> None:

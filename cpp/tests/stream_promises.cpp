@@ -1,5 +1,6 @@
 // What rekur/stream.hpp promises of step, reset, get_state and set_state: nothing allocated, no lock, no page fault, no system
-// call, no slower in silence. A program of its own, because it stands in for malloc and the locks of the whole process. Prints what
+// call, no slower in silence; and what rekur/operators.hpp does: that models and streams with memory of their own are made of that
+// memory alone. A program of its own, because it stands in for malloc and the locks of the whole process. Prints what
 // it saw; exits with 1 where a promise is broken.
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <exception>
 #include <string>
@@ -18,6 +20,7 @@
 
 #include "cell_programs.hpp"
 #include "rekur/decode.hpp"
+#include "rekur/operators.hpp"
 #include "rekur/runtime.hpp"
 #include "rekur/stream.hpp"
 
@@ -250,7 +253,8 @@ std::vector<Case> cases() {
 // A stream and the arrays of its steps, none of them taken while it runs.
 class Run {
  public:
-  Run(const Model& model, Index batch, double sample_rate) : stream_(model, {.batch = batch, .sample_rate = sample_rate}) {
+  Run(const Model& model, Index batch, double sample_rate) : Run(Stream(model, {.batch = batch, .sample_rate = sample_rate})) {}
+  explicit Run(Stream stream) : stream_(std::move(stream)) {
     for (const TensorInfo& info : stream_.inputs()) {
       std::vector<float>& x = x_.emplace_back();
       for (Index i = 0; i < kBlock * element_count(info.shape); ++i)
@@ -272,6 +276,8 @@ class Run {
       if (i % 300 == 299) stream_.reset();
     }
   }
+
+  const std::vector<std::vector<float>>& outputs() const { return y_; }
 
  private:
   static constexpr Index kBlock = 37;  // more than a stream takes at once
@@ -352,6 +358,55 @@ void check_generator(const std::string& last) {
   }
 }
 #endif
+
+// --- memory of one's own ---
+
+std::vector<float> some_weights(std::size_t count) {
+  std::vector<float> weights(count);
+  for (std::size_t i = 0; i < count; ++i) weights[i] = 0.3f * std::sin(static_cast<float>(i));
+  return weights;
+}
+
+bool same_bits(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+  for (std::size_t k = 0; k < a.size(); ++k)
+    if (a[k].size() != b[k].size() || std::memcmp(a[k].data(), b[k].data(), a[k].size() * sizeof(float)) != 0) return false;
+  return a.size() == b.size();
+}
+
+// What is made in a block of the caller's, the model in one and the stream in another, takes no byte from elsewhere, gives what one
+// in the system's memory gives, and leaves nothing behind.
+void check_own_memory(const Case& c, Index batch) {
+  static std::vector<char> blocks[2] = {std::vector<char>(16 << 20), std::vector<char>(16 << 20)};
+  const std::string where = " in own memory of " + c.name + ", batch " + std::to_string(batch) + ", " + current_isa();
+  Model plain(c.spec);
+  const std::vector<float> weights = some_weights(plain.weight_count());
+  plain.set_weights(weights);
+  plain.round_weights(c.weights);
+  const std::vector<float> rounded(plain.weights().begin(), plain.weights().end());
+  Run expected(plain, batch, c.sample_rate);
+  expected.go(40);
+  const Memory memory[] = {fixed_memory(blocks[0].data(), blocks[0].size()), fixed_memory(blocks[1].data(), blocks[1].size())};
+  {
+    watching = true;
+    Model model(c.spec, {.memory = memory[0]});
+    model.set_weights(rounded);
+    Stream stream(model, {.batch = batch, .sample_rate = c.sample_rate, .memory = memory[1]});
+    watching = false;
+    Run run(std::move(stream));
+    run.go(40);
+    expect(same_bits(expected.outputs(), run.outputs()), "other numbers" + where);
+  }
+  expect(allocations == 0, std::to_string(allocations) + " calls of the allocator" + where);
+  allocations = locks = 0;
+  for (int i = 0; i < 2; ++i) {
+    const std::size_t needed = fixed_memory_needed(memory[i]);
+    expect(needed > 512 && needed < blocks[i].size(), std::to_string(needed) + " bytes needed" + where);
+    void* const whole = memory[i].allocate(memory[i].context, blocks[i].size() - 256, 16);
+    expect(whole != nullptr, "something is left" + where);
+    std::fill(blocks[i].begin(), blocks[i].end(), '\x7f');  // the caller's again: nobody may look at it
+  }
+  const Stream after(plain, {.batch = batch});
+}
 
 // --- system calls ---
 
@@ -457,6 +512,7 @@ void run_all() {
       model.round_weights(c.weights);
       for (const Index batch : {1, 3}) {
         check_quiet(c, model, batch);
+        check_own_memory(c, batch);
         Run run(model, batch, c.sample_rate);
         const int ended = without_system_calls([&] { run.go(kSteps); });
         expect(ended == 0 || ended == kCannotForbid, "a system call in a stream of " + c.name + ", batch " + std::to_string(batch));

@@ -143,6 +143,14 @@ class Model:
         metadata: dict[str, str] | None = None,
         weights: str = "float32",
     ) -> None: ...
+    def pack(
+        self, path: _Path, isas: Sequence[str], one_row: bool, more_rows: bool, metadata: dict[str, str]
+    ) -> None: ...
+    @staticmethod
+    def map(path: _Path) -> Model:
+        """The model of a file whose weights are used where they lie, as far as they can be."""
+    @property
+    def mapped_bytes(self) -> int: ...
 
 def load(path: _Path) -> tuple[Model, dict[str, _Floats], dict[str, str]]:
     """(model, further tensors, further metadata) of a file written by Model.save."""

@@ -132,6 +132,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     half.set_defaults(command=_half)
 
+    pack = commands.add_parser(
+        "pack",
+        help="write a saved model again, to be used where the file lies",
+        description="Write a saved model again, as a file that C and C++ programs use where it lies, in flash or "
+        "mapped, without a copy of the weights: beside these it has, for streams, the weights in the order in which "
+        "the kernels of an instruction set read them. docs/embedding.md says how it is opened.",
+    )
+    add = pack.add_argument
+    add("model", metavar="MODEL", help="a .safetensors file written by model.save")
+    add("out", metavar="OUT", help="the file to write")
+    add(
+        "--isa",
+        action="append",
+        metavar="ISA",
+        help="of this machine; may be repeated (the one in use)",
+    )
+    add("--streams", choices=("one", "more", "both", "none"), default="one", help="of one row, of more, or both (one)")
+    pack.set_defaults(command=_pack)
+
     convert = commands.add_parser(
         "convert",
         help="read a model of another program, or write one for it",
@@ -342,6 +361,14 @@ def _half(options: argparse.Namespace) -> None:
     report = rekur.quantize(model, options.weights, data=data, keep=options.keep, largest_loss=options.largest_loss)
     report.model.save(options.out, weights=options.weights)
     print(report)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    model = rekur.load(options.model)
+    if os.path.exists(options.out) and os.path.samefile(options.model, options.out):
+        raise ValueError(f"'{options.out}' is the model itself; give the new file another name")
+    model.pack(options.out, isas=options.isa, streams=options.streams)
+    print(f"{options.out}: {os.path.getsize(options.out)} bytes")
 
 
 def _data(file: str | None) -> object:

@@ -18,8 +18,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "rekur/memory.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur {
@@ -29,7 +31,7 @@ class Graph;
 class Run;
 }  // namespace graph
 namespace safetensors {
-struct File;
+struct Contents;
 }  // namespace safetensors
 
 // A tensor of a model's interface: shape[0] is the batch (-1).
@@ -103,12 +105,27 @@ struct Signal {
   Index latency = 0;       // samples at that rate by which the output is behind the input
 };
 
+struct ModelOptions {
+  // Where the model takes its memory from: weights, what is packed for runs, and runs themselves, of which a Tape is a part. Their
+  // outputs are the caller's own vectors, as ever.
+  Memory memory = {};
+};
+
+#if REKUR_TRAINING
+// Of which streams a packed file has the panels; those of others are packed when the stream is made.
+struct PackOptions {
+  std::vector<std::string> isas = {};  // instruction sets, by their names; empty: the one in use
+  bool one_row = true;                 // streams of a batch of 1
+  bool more_rows = false;              // streams of a larger batch
+};
+#endif
+
 class REKUR_API Model {
  public:
 #if REKUR_THROWS
   // Builds the graph of a spec (docs/spec.md). Parameters start at zero: call initialize or set them.
   // Throws Error naming the layer at fault.
-  explicit Model(const std::string& spec_json);
+  explicit Model(const std::string& spec_json, const ModelOptions& options = {});
 #if REKUR_TRAINING
   // The same with layers that have the weights of another model's layers for their own, whichever of the two is trained or set.
   // Both keep them: the other may be moved or destroyed. Throws Error where their shapes differ.
@@ -128,6 +145,8 @@ class REKUR_API Model {
   // The flat buffer, weight_count() floats; empty where the model shares layers with others: copy_weights has them all.
   std::span<const float> weights() const noexcept;
   std::size_t weight_count() const noexcept;
+  // Bytes of weights that are a file's where they lie (`map`); 0 where the model has a copy of them.
+  std::size_t mapped_bytes() const noexcept;
 
   // What may ride along in a file: names of tensors must not collide with parameters', the metadata "rekur" is taken.
   struct Extras {
@@ -216,13 +235,28 @@ class REKUR_API Model {
   // file or the new one, never a piece. A save that is killed leaves `.NAME.rekur-….tmp` beside it, which the next save to the path
   // removes. Both throw IoError.
 #if REKUR_TRAINING
+  // A file for `map`, which `load` reads as well: with panels, the weights in the order in which the kernels of streams read them.
+  // Sets instruction sets in turn, so no other call may be under way. Throws Error for one that this machine lacks, and naming the
+  // layer that cannot go one step at a time.
+  void pack(const std::string& path, const PackOptions& options = {}, const Extras& extras = {}) const;
   void save(const std::string& path) const;
   void save(const std::string& path, const Extras& extras, WeightType weights = WeightType::float32) const;
 #endif
-  static Model load(const std::string& path);
-  static Model load(const std::string& path, Extras& extras);
+  static Model load(const std::string& path, const ModelOptions& options = {});
+  static Model load(const std::string& path, Extras& extras, const ModelOptions& options = {});
+  // The same where the file lies, whose weights and panels (`pack`) are used there, as far as they stand there as the model has
+  // them: no copy of them is made, and the system reads the file's pages when they are first looked at. The file stays mapped as
+  // long as the model or a stream of it lives; replacing it (as `save` and `pack` do) changes nothing, but whoever writes into it
+  // or makes it shorter changes, or ends, the program. A change of the weights makes a copy of them first. Where files cannot be
+  // mapped this is `load`.
+  static Model map(const std::string& path, const ModelOptions& options = {});
+  // In memory that is never written, such as a microcontroller's flash, and must be there as long as the model and streams of it.
+  // At a multiple of 64 bytes all is used that can be.
+  static Model map(std::span<const std::byte> file, const std::string& source = "model in memory",
+                   const ModelOptions& options = {});
   // The same from memory, e.g. a file compiled into the program; nothing of `file` is kept. `source` names it in messages.
-  static Model load(std::span<const std::byte> file, const std::string& source = "model in memory");
+  static Model load(std::span<const std::byte> file, const std::string& source = "model in memory",
+                    const ModelOptions& options = {});
 #endif
 
  private:
@@ -231,7 +265,15 @@ class REKUR_API Model {
   friend class Stream;
   friend class Trainer;
 #if REKUR_THROWS
-  REKUR_HIDDEN static Model from(safetensors::File file, const std::string& source, Extras& extras);
+  REKUR_HIDDEN static Model from(safetensors::Contents file, const std::string& source, Extras& extras, const ModelOptions& options,
+                                 const std::shared_ptr<const void>* mapped = nullptr);
+  REKUR_HIDDEN void read_weights(safetensors::Contents& file, const float* in_place, std::shared_ptr<const void> keep);
+#if REKUR_TRAINING
+  REKUR_HIDDEN void write(const std::string& path, const Extras& extras, WeightType weights,
+                          std::span<const std::pair<std::string, std::span<const float>>> panels) const;
+#endif
+  struct WithoutWeights {};
+  REKUR_HIDDEN Model(const std::string& spec_json, const ModelOptions& options, WithoutWeights);
 #endif
   // Throws Error where the model was moved from.
   REKUR_HIDDEN graph::Graph& graph() const;

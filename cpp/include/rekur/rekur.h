@@ -100,6 +100,14 @@ REKUR_API rekur_code rekur_model_import(const char* path, rekur_model** model) R
 /* The same from memory. The bytes are not needed afterwards. */
 REKUR_API rekur_code rekur_model_import_memory(const void* bytes, size_t size, rekur_model** model) REKUR_NOEXCEPT;
 #endif
+/* The same without a copy of what a file has as the library reads it: Model::map of model.hpp. The file of `path` stays mapped as long
+ * as the model or a stream of it lives, and must not be written into or made shorter. `bytes` are used where they lie, are never
+ * written, and must be there as long. */
+REKUR_API rekur_code rekur_model_map(const char* path, rekur_model** model) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_model_map_memory(const void* bytes, size_t size, rekur_model** model) REKUR_NOEXCEPT;
+
+/* Bytes of weights that lie in such a file; 0 where the model has a copy, and of null, which is an error. */
+REKUR_API size_t rekur_model_mapped_bytes(const rekur_model* model) REKUR_NOEXCEPT;
 
 REKUR_API void rekur_model_free(rekur_model* model) REKUR_NOEXCEPT;
 
@@ -192,6 +200,48 @@ REKUR_API rekur_code rekur_stream_state_set(rekur_stream* stream, const float* s
 /* What they are: "lstm/h", "lstm/c", ... The count is 0 on failure, and of a stream without states. */
 REKUR_API size_t rekur_stream_state_count(const rekur_stream* stream) REKUR_NOEXCEPT;
 REKUR_API rekur_code rekur_stream_state(const rekur_stream* stream, size_t index, rekur_tensor_info* info) REKUR_NOEXCEPT;
+
+/* ---- Memory of the caller's own ----
+ *
+ * For models and streams that take what they need from a block, such as a static array, or from functions. What is large comes from
+ * there: weights, packed weights, arrays and states. So does everything else in a program one source file of which is nothing but
+ * `#include <rekur/operators.hpp>` (C++); without, the small things come from operator new. A stream with memory of its own shares
+ * none with others. Messages of errors are made in the system's memory, and a model's runs (rekur_model_predict) leave some with the
+ * thread; what the library keeps for the process is taken by the first call, rekur_isa for one, and in a library without
+ * REKUR_COMPILED_CELLS is nothing. */
+
+/* How large a block has to be, wherever it stands: made and destroyed for this once, in memory from malloc. For the library and the
+ * instruction set in use; ask again after a change of either. */
+REKUR_API rekur_code rekur_model_memory_size(const void* bytes, size_t size, size_t* needed) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_model_map_size(const void* bytes, size_t size, size_t* needed) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_stream_memory_size(const rekur_model* model, int64_t batch, size_t* needed) REKUR_NOEXCEPT;
+
+/* rekur_model_load_memory, rekur_model_map_memory and rekur_stream_create in a block of the caller's, which is his again after the _free. Where it is too
+ * small: REKUR_OUT_OF_MEMORY, nothing is made, and the message says how many bytes are needed, for which memory from malloc is
+ * used. A model of which runs are to be made needs memory for these, too. */
+REKUR_API rekur_code rekur_model_load_in(const void* bytes, size_t size, void* memory, size_t memory_size,
+                                         rekur_model** model) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_model_map_in(const void* bytes, size_t size, void* memory, size_t memory_size,
+                                        rekur_model** model) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_stream_create_in(const rekur_model* model, int64_t batch, void* memory, size_t memory_size,
+                                            rekur_stream** stream) REKUR_NOEXCEPT;
+
+/* Where memory comes from, and where it goes. Both functions are called on whatever thread makes, uses or frees what was made of it;
+ * context must live as long as that. */
+typedef struct rekur_memory {
+  /* `bytes` bytes, at least 1, at a multiple of `alignment`, a power of two of at most 64; null where there are none. */
+  void* (*allocate)(void* context, size_t bytes, size_t alignment);
+  /* A block comes back, with the same bytes and alignment. */
+  void (*release)(void* context, void* block, size_t bytes, size_t alignment);
+  void* context;
+} rekur_memory;
+
+/* rekur_model_load, rekur_model_load_memory and rekur_stream_create with such memory. */
+REKUR_API rekur_code rekur_model_load_with(const char* path, const rekur_memory* memory, rekur_model** model) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_model_load_memory_with(const void* bytes, size_t size, const rekur_memory* memory,
+                                                  rekur_model** model) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_stream_create_with(const rekur_model* model, int64_t batch, const rekur_memory* memory,
+                                              rekur_stream** stream) REKUR_NOEXCEPT;
 
 /* ---- The machine; for the whole process ---- */
 

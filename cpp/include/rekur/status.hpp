@@ -113,10 +113,14 @@ class Text {
 };
 
 // Models (rekur/model.hpp).
-REKUR_API Result<Model> try_model(Text spec_json) noexcept;
-REKUR_API Result<Model> try_load(Text path) noexcept;
-REKUR_API Result<Model> try_load(Text path, Model::Extras& extras) noexcept;
-REKUR_API Result<Model> try_load(std::span<const std::byte> file, Text source = "model in memory") noexcept;
+REKUR_API Result<Model> try_model(Text spec_json, const ModelOptions& options = {}) noexcept;
+REKUR_API Result<Model> try_load(Text path, const ModelOptions& options = {}) noexcept;
+REKUR_API Result<Model> try_load(Text path, Model::Extras& extras, const ModelOptions& options = {}) noexcept;
+REKUR_API Result<Model> try_load(std::span<const std::byte> file, Text source = "model in memory",
+                                 const ModelOptions& options = {}) noexcept;
+REKUR_API Result<Model> try_map(Text path, const ModelOptions& options = {}) noexcept;
+REKUR_API Result<Model> try_map(std::span<const std::byte> file, Text source = "model in memory",
+                                const ModelOptions& options = {}) noexcept;
 #if REKUR_IMPORT
 // Other programs' files (rekur/import.hpp).
 REKUR_API Result<Model> try_import(Text path, const foreign::Options& options = {}) noexcept;
@@ -148,6 +152,8 @@ REKUR_API Result<Stream> try_stream(const Model& model, const StreamOptions& opt
 REKUR_API Status try_save(const Model& model, Text path) noexcept;
 REKUR_API Status try_save(const Model& model, Text path, const Model::Extras& extras,
                           WeightType weights = WeightType::float32) noexcept;
+REKUR_API Status try_pack(const Model& model, Text path, const PackOptions& options = {},
+                          const Model::Extras& extras = {}) noexcept;
 REKUR_API Status try_initialize(Model& model, std::uint64_t seed) noexcept;
 REKUR_API Result<Model> try_model(Text spec_json, std::span<const SharedLayer> shared) noexcept;
 REKUR_API Status try_set_trained(Model& model, Text layer, bool trained, float learning_rate_scale = 1) noexcept;

@@ -18,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "rekur/memory.hpp"
 #include "rekur/model.hpp"
 
 namespace rekur {
@@ -30,6 +31,8 @@ struct StreamOptions {
   // attention reads, (B, T, F), and vectors (B, F). `begin` takes them.
   std::vector<std::string> whole = {};
 #endif
+  // Where the stream takes its memory from, packed weights included, which it then shares with no other.
+  Memory memory = {};
 };
 
 // How a stream goes at the rate of its steps. Above the model's rate the states of recurrent layers are read not one step back but
@@ -97,6 +100,9 @@ class REKUR_API Stream {
 
   // What is made of StreamOptions::sample_rate. `unknown` where the stream was moved from.
   RateMatch rate_match() const noexcept REKUR_NONBLOCKING;
+
+  // Bytes of packed weights that a file has, where they lie (Model::map); 0 where the stream or those that share them packed all.
+  std::size_t mapped_bytes() const noexcept;
 
   // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).
   void reset() noexcept REKUR_NONBLOCKING;

@@ -27,6 +27,8 @@ class Call {
  public:
   explicit Call(const char* function) noexcept : function_(function) {}
 
+  const char* function() const noexcept { return function_; }
+
   rekur_code run(FunctionRef<void()> action) const noexcept;
 
   // run's result for what cannot fail otherwise; no exception is thrown on the way.

@@ -100,6 +100,29 @@ rekur_code rekur_model_load_memory(const void* bytes, size_t size, rekur_model**
   });
 }
 
+rekur_code rekur_model_map(const char* path, rekur_model** model) noexcept {
+  const Call call(__func__);
+  return call.run([&] {
+    call.expect(model, "model") = nullptr;
+    call.expect(path, "path");
+    *model = new rekur_model{rekur::Model::map(std::string(path))};
+  });
+}
+
+rekur_code rekur_model_map_memory(const void* bytes, size_t size, rekur_model** model) noexcept {
+  const Call call(__func__);
+  return call.run([&] {
+    call.expect(model, "model") = nullptr;
+    if (bytes == nullptr) call.wrong("bytes is null");
+    *model = new rekur_model{rekur::Model::map(std::span(static_cast<const std::byte*>(bytes), size))};
+  });
+}
+
+size_t rekur_model_mapped_bytes(const rekur_model* model) noexcept {
+  if (model == nullptr) return Call(__func__).refuse("model", "is null"), 0;
+  return model->model.mapped_bytes();
+}
+
 void rekur_model_free(rekur_model* model) noexcept { delete model; }
 
 const char* rekur_model_spec(const rekur_model* model) noexcept {

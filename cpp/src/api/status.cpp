@@ -8,20 +8,28 @@ namespace rekur {
 using api::result_of;
 using api::status_of;
 
-Result<Model> try_model(Text spec_json) noexcept {
-  return result_of([&] { return Model(api::to_string(spec_json, "the spec")); });
+Result<Model> try_model(Text spec_json, const ModelOptions& options) noexcept {
+  return result_of([&] { return Model(api::to_string(spec_json, "the spec"), options); });
 }
 
-Result<Model> try_load(Text path) noexcept {
-  return result_of([&] { return Model::load(api::to_string(path, "the path")); });
+Result<Model> try_load(Text path, const ModelOptions& options) noexcept {
+  return result_of([&] { return Model::load(api::to_string(path, "the path"), options); });
 }
 
-Result<Model> try_load(Text path, Model::Extras& extras) noexcept {
-  return result_of([&] { return Model::load(api::to_string(path, "the path"), extras); });
+Result<Model> try_load(Text path, Model::Extras& extras, const ModelOptions& options) noexcept {
+  return result_of([&] { return Model::load(api::to_string(path, "the path"), extras, options); });
 }
 
-Result<Model> try_load(std::span<const std::byte> file, Text source) noexcept {
-  return result_of([&] { return Model::load(file, api::to_string(source, "the source's name")); });
+Result<Model> try_load(std::span<const std::byte> file, Text source, const ModelOptions& options) noexcept {
+  return result_of([&] { return Model::load(file, api::to_string(source, "the source's name"), options); });
+}
+
+Result<Model> try_map(Text path, const ModelOptions& options) noexcept {
+  return result_of([&] { return Model::map(api::to_string(path, "the path"), options); });
+}
+
+Result<Model> try_map(std::span<const std::byte> file, Text source, const ModelOptions& options) noexcept {
+  return result_of([&] { return Model::map(file, api::to_string(source, "the source's name"), options); });
 }
 
 Status try_set_weights(Model& model, WeightType type, std::span<const std::uint16_t> matrices,

@@ -16,6 +16,10 @@ Status try_save(const Model& model, Text path, const Model::Extras& extras, Weig
   return status_of([&] { model.save(api::to_string(path, "the path"), extras, weights); });
 }
 
+Status try_pack(const Model& model, Text path, const PackOptions& options, const Model::Extras& extras) noexcept {
+  return status_of([&] { model.pack(api::to_string(path, "the path"), options, extras); });
+}
+
 Status try_initialize(Model& model, std::uint64_t seed) noexcept {
   return status_of([&] { model.initialize(seed); });
 }

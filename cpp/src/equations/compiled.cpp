@@ -7,6 +7,7 @@
 #include "equations/text.hpp"
 #include "io/text.hpp"
 #include "runtime/locks.hpp"
+#include "runtime/own_memory.hpp"
 
 namespace rekur::equations {
 namespace {
@@ -19,10 +20,15 @@ class Registry {
   std::shared_ptr<const Compiled> entry(Listing listing) {
     std::string signature = listing.signature();
     const runtime::Guard lock(mutex_);
-    std::weak_ptr<Compiled>& known = entries_[signature];
-    std::shared_ptr<Compiled> entry = known.lock();
-    if (entry) return entry;
-    known = entry = std::make_shared<Compiled>();
+    std::shared_ptr<Compiled> entry;
+    if (runtime::in_own_memory()) {  // nothing of it may stand here, where it would outlive that memory
+      entry = std::make_shared<Compiled>();
+    } else {
+      std::weak_ptr<Compiled>& known = entries_[signature];
+      entry = known.lock();
+      if (entry) return entry;
+      known = entry = std::make_shared<Compiled>();
+    }
     entry->listing = std::move(listing);
     for (int isa = 0; isa < kInstructionSets; ++isa) {
       const auto found = functions_[isa].find(signature);

@@ -1,33 +1,21 @@
 #include "graph/arena.hpp"
 #include "io/text.hpp"
 #include "runtime/locks.hpp"
+#include "runtime/own_memory.hpp"
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <utility>
 
 namespace rekur::graph {
 namespace {
 
-constexpr std::size_t kLine = 64;
-
-// calloc gives large blocks as untouched zero pages: memory that is never used costs nothing. The block's own address stands before
-// it.
+// The system's large blocks come as untouched zero pages: memory that is never used costs nothing.
 float* allocate(Index floats) {
-  constexpr std::size_t kMost = (std::numeric_limits<std::size_t>::max() - 2 * kLine) / sizeof(float);
+  constexpr std::size_t kMost = (std::numeric_limits<std::size_t>::max() - 128) / sizeof(float);
   if (static_cast<std::uint64_t>(floats) > kMost) return nullptr;  // where an address has fewer bits than an Index
-  const std::size_t bytes = static_cast<std::size_t>(floats) * sizeof(float);
-  void* block = std::calloc(bytes + 2 * kLine, 1);
-  if (block == nullptr) return nullptr;
-  const std::uintptr_t address = (reinterpret_cast<std::uintptr_t>(block) + 2 * kLine - 1) / kLine * kLine;
-  reinterpret_cast<void**>(address)[-1] = block;
-  return reinterpret_cast<float*>(address);
-}
-
-void release(float* data) {
-  if (data != nullptr) std::free(reinterpret_cast<void**>(data)[-1]);
+  return static_cast<float*>(runtime::take_block(static_cast<std::size_t>(floats) * sizeof(float), 64, true));
 }
 
 }  // namespace
@@ -38,13 +26,26 @@ Arena::Arena(Index floats, const char* purpose) : data_(allocate(element_count({
   }
 }
 
-Arena::~Arena() { release(data_); }
+Arena Arena::borrowed(const float* data, Index floats, std::shared_ptr<const void> keep) {
+  Arena arena;
+  arena.data_ = const_cast<float*>(data);
+  arena.size_ = floats;
+  arena.borrowed_ = true;
+  arena.keep_ = std::move(keep);
+  return arena;
+}
 
-Arena::Arena(Arena&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+Arena::~Arena() {
+  if (!borrowed_) runtime::give_block(data_);
+}
+
+Arena::Arena(Arena&& other) noexcept { *this = std::move(other); }
 
 Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(borrowed_, other.borrowed_);
+  keep_.swap(other.keep_);
   return *this;
 }
 

@@ -2,6 +2,7 @@
 // of them anew.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,16 +20,21 @@ class Arena {
   Arena() = default;
   // Throws Error, saying how much was asked for and what for, when there is not that much memory.
   Arena(Index floats, const char* purpose);
+  // Somebody else's floats, which nobody may write: a file's that lie in memory. `keep`: what has them; null: the caller.
+  static Arena borrowed(const float* data, Index floats, std::shared_ptr<const void> keep);
   ~Arena();
   Arena(Arena&& other) noexcept;
   Arena& operator=(Arena&& other) noexcept;
 
   float* data() const { return data_; }
   Index size() const { return size_; }
+  bool is_borrowed() const { return borrowed_; }
 
  private:
   float* data_ = nullptr;
   Index size_ = 0;
+  bool borrowed_ = false;
+  std::shared_ptr<const void> keep_;
 };
 
 class ArenaPool {

@@ -11,6 +11,7 @@
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
 #include "rekur/denormals.hpp"
+#include "runtime/own_memory.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -48,6 +49,7 @@ void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span
 
 void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained) const {
   const FlushDenormals flush;
+  const runtime::MemoryScope scope(&memory_);
   const HeldStores held(stores_);
   check_backward(run, d_weights, d_inputs);
   run.consumed_ = true;

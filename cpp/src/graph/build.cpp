@@ -10,6 +10,7 @@
 #include "isa/dispatch.hpp"
 #include "layers/registry.hpp"
 #include "runtime/locks.hpp"
+#include "runtime/own_memory.hpp"
 #include "runtime/sort.hpp"
 
 namespace rekur::graph {
@@ -502,10 +503,34 @@ std::span<const float> Graph::weights() const {
   return {stores_.own().weights.data(), static_cast<std::size_t>(parameter_count_)};
 }
 
+bool Graph::weights_are_borrowed() const {
+  const HeldStores held(stores_);
+  return stores_.own().weights.is_borrowed();
+}
+
+void Graph::take_panels(PackedPanels panels, std::shared_ptr<const void> keep) {
+  panels_ = std::move(panels);
+  panels_version_ = stores_.version();
+  keep_file_ = std::move(keep);
+}
+
+Arena Graph::arena_of(Index floats, const char* purpose) const {
+  const runtime::MemoryScope scope(&memory_);
+  return Arena(floats, purpose);
+}
+
 void Graph::change_weights(std::span<const Segment> segments, FunctionRef<void(const Segment&, std::span<float>)> change) {
   const HeldStores held(stores_, segments);
-  for (int i = 0; i < stores_.size(); ++i)
-    if (stands_in(segments, i)) ++stores_[i].version;
+  for (int i = 0; i < stores_.size(); ++i) {
+    Store& store = stores_[i];
+    if (!stands_in(segments, i)) continue;
+    if (store.weights.is_borrowed()) {
+      Arena own = arena_of(store.weights.size(), "a copy of the parameters");
+      std::memcpy(own.data(), store.weights.data(), static_cast<std::size_t>(own.size()) * sizeof(float));
+      store.weights = std::move(own);
+    }
+    ++store.version;
+  }
   for (const Segment& s : segments) change(s, std::span(stores_[s.store].weights.data() + s.at, static_cast<std::size_t>(s.size)));
 }
 

@@ -17,6 +17,7 @@
 #include "rekur/model.hpp"
 #include "runtime/function_ref.hpp"
 #include "runtime/locks.hpp"
+#include "runtime/panels.hpp"
 
 namespace rekur::graph {
 
@@ -94,6 +95,14 @@ struct Lent {
   std::uint32_t stream = 0, time = 0;       // Context::stream of the first node, Context::time
 };
 
+// Panels of a file, by what programs they are of (graph/packed_file.hpp), in their order.
+struct PackedProgram {
+  std::string isa;
+  bool single_row;
+  std::vector<runtime::Panel> panels;
+};
+using PackedPanels = std::vector<PackedProgram>;
+
 // Which layers are trained, and how fast, as it was at one moment.
 struct Trained {
   std::uint64_t number = 0;  // another one after every change
@@ -125,6 +134,16 @@ class Graph {
 #endif
     return topology_.signal;
   }
+  // Where it takes memory from when it runs: that which it stands in.
+  void keep_memory(const Memory& memory) { memory_ = memory; }
+  // Of that memory.
+  Arena arena_of(Index floats, const char* purpose) const;
+  // Of a graph that was made without weights: from now on these are its own.
+  void take_weights(Arena weights) { stores_.own().weights = std::move(weights); }
+  // Whether they are a file's (Arena::borrowed), which the first change copies.
+  bool weights_are_borrowed() const;
+  // What a file has for streams of the weights as they are now. keep: what has it; null: the caller.
+  void take_panels(PackedPanels panels, std::shared_ptr<const void> keep);
   const std::vector<TensorInfo>& inputs() const { return input_infos_; }
   const std::vector<TensorInfo>& outputs() const { return output_infos_; }
   const std::vector<ParameterInfo>& parameters() const { return parameter_infos_; }
@@ -198,6 +217,12 @@ class Graph {
   // The graph one time step at a time, with the weights as they are now, for the ISA in use (graph/program.hpp). Shared by all who
   // ask for the same while one of them keeps it. whole: inputs that do not step. Throws Error naming the layer that cannot go so.
   std::shared_ptr<const Program> program(bool single_row, std::span<const std::string> whole = {}) const;
+  // The same for one who shares it with nobody: nothing of it stands in the graph.
+  std::shared_ptr<const Program> own_program(bool single_row, std::span<const std::string> whole = {}) const;
+#if REKUR_TRAINING
+  // The panels of such a program, which is made for this: what a file is to keep. task: sees them while they are there.
+  void make_panels(bool single_row, FunctionRef<void(std::span<const runtime::Panel>)> task) const;
+#endif
 
 #if REKUR_TRAINING
   // Whether some layer's outputs add to the loss.
@@ -250,7 +275,14 @@ class Graph {
     return run.weights_ != nullptr ? run.weights_ + node.weights_begin : weights_of(node);
   }
 
+  std::shared_ptr<const Program> made_program(bool single_row, std::span<const std::string> whole) const;
+  std::shared_ptr<const Program> made_program(bool single_row, std::span<const std::string> whole, runtime::Panels& panels) const;
+
   std::string spec_;
+  Memory memory_;
+  PackedPanels panels_;
+  std::uint64_t panels_version_ = 0;       // of the weights that they are of
+  std::shared_ptr<const void> keep_file_;  // what has them, and the weights that are borrowed
   Topology topology_;
   std::vector<TensorInfo> input_infos_, output_infos_;
   std::vector<ParameterInfo> parameter_infos_;

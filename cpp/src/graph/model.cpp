@@ -6,11 +6,14 @@
 #include <cstring>
 
 #include "graph/graph.hpp"
+#include "graph/packed_file.hpp"
 #include "graph/rounding.hpp"
 #include "io/json.hpp"
+#include "io/mapped_file.hpp"
 #include "io/safetensors.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/registry.hpp"
+#include "runtime/parallel.hpp"
 #if REKUR_TRAINING
 #include "train/initializers.hpp"
 #endif
@@ -29,13 +32,13 @@ void check_initializer(const layers::ParamSpec& parameter, const std::string& co
 
 #if REKUR_INT8
 // A matrix that a file has in eight bits, and its scales, which are taken from the file.
-void read_int8(safetensors::File& file, const ParameterInfo& info, float* to) {
+void read_int8(safetensors::Contents& file, const ParameterInfo& info, float* to) {
   const std::string name = compose("%.scale", {info.name});
   const auto scales = file.tensors.find(name);
   if (scales == file.tensors.end()) throw_io_error("parameter '%' is of eight bits, and '%' is missing", {info.name, name});
   const Shape expected{graph::columns_of(info.shape)};
   if (scales->second.shape != expected) throw_io_error("'%': expected shape %, got %", {name, expected, scales->second.shape});
-  const std::vector<std::byte>& bytes = file.tensors.at(info.name).bytes;
+  const std::span<const std::byte> bytes = file.tensors.at(info.name).bytes;
   graph::widen({reinterpret_cast<const std::int8_t*>(bytes.data()), bytes.size()}, safetensors::values<float>(scales->second, name),
                info.name, to);
   file.tensors.erase(scales);
@@ -49,7 +52,14 @@ const std::vector<ParameterInfo> kNoParameters;
 
 }  // namespace
 
-Model::Model(const std::string& spec_json) : graph_(std::make_shared<graph::Graph>(spec_json)) {
+Model::Model(const std::string& spec_json, const ModelOptions& options) : Model(spec_json, options, WithoutWeights{}) {
+  graph_->take_weights(graph_->arena_of(graph_->parameter_count(), "the parameters"));
+}
+
+Model::Model(const std::string& spec_json, const ModelOptions& options, WithoutWeights) {
+  const runtime::OwnMemory own(options.memory);
+  graph_ = std::make_shared<graph::Graph>(spec_json, graph::Graph::WithoutWeights{});
+  graph_->keep_memory(options.memory);
   for (const layers::ParamSpec& parameter : graph_->parameter_specs()) check_initializer(parameter, parameter.context);
 }
 Model::~Model() = default;
@@ -177,44 +187,54 @@ std::vector<Tensor> Model::predict(const Batch& batch) const {
   return outputs;
 }
 
-Model Model::load(const std::string& path) {
+Model Model::load(const std::string& path, const ModelOptions& options) {
   Extras extras;
-  return load(path, extras);
+  return load(path, extras, options);
 }
 
-Model Model::load(const std::string& path, Extras& extras) { return from(safetensors::read(path), path, extras); }
-
-Model Model::load(std::span<const std::byte> file, const std::string& source) {
-  Extras extras;
-  return from(safetensors::parse(file, source), source, extras);
+Model Model::load(const std::string& path, Extras& extras, const ModelOptions& options) {
+  const runtime::MemoryScope system(nullptr);  // where the file is read to
+  safetensors::File file = safetensors::read(path);
+  safetensors::Views tensors = safetensors::views(file);
+  return from({std::move(file.metadata), std::move(tensors)}, path, extras, options);
 }
 
-Model Model::from(safetensors::File file, const std::string& source, Extras& extras) {
+Model Model::load(std::span<const std::byte> file, const std::string& source, const ModelOptions& options) {
+  const runtime::OwnMemory own(options.memory);
+  Extras extras;
+  return from(safetensors::parse_in_place(file, source), source, extras, options);
+}
+
+Model Model::map(const std::string& path, const ModelOptions& options) {
+  if (!io::can_map_files()) return load(path, options);
+  const runtime::OwnMemory own(options.memory);
+  const std::shared_ptr<const std::span<const std::byte>> file = [&] {
+    const runtime::MemoryScope system(nullptr);
+    return io::map_file(path);
+  }();
+  const std::shared_ptr<const void> keep = file;
+  Extras extras;
+  return from(safetensors::parse_in_place(*file, compose("'%'", {path})), path, extras, options, &keep);
+}
+
+Model Model::map(std::span<const std::byte> file, const std::string& source, const ModelOptions& options) {
+  const runtime::OwnMemory own(options.memory);
+  const std::shared_ptr<const void> keep;  // the caller has promised to
+  Extras extras;
+  return from(safetensors::parse_in_place(file, source), source, extras, options, &keep);
+}
+
+Model Model::from(safetensors::Contents file, const std::string& source, Extras& extras, const ModelOptions& options,
+                  const std::shared_ptr<const void>* mapped) {
   const auto spec = file.metadata.find(graph::kSpecKey);
   if (spec == file.metadata.end()) throw_io_error("%: not a rekur model: its metadata has no '%'", {source, graph::kSpecKey});
   isa::table();  // what there is none for is no fault of the file
   try {
-    Model model(spec->second);
-    // Nobody else has it yet: what fails leaves nothing half read.
-    model.graph_->change_weights(model.graph_->segments(), [&](const graph::Segment&, std::span<float> weights) {
-      for (const ParameterInfo& info : model.parameters()) {
-        const auto found = file.tensors.find(info.name);
-        if (found == file.tensors.end()) throw_io_error("parameter '%' is missing", {info.name});
-        if (found->second.shape != info.shape) {
-          throw_io_error("parameter '%': expected shape %, got %", {info.name, info.shape, found->second.shape});
-        }
-#if REKUR_INT8
-        if (info.matrix && found->second.type == safetensors::Type::i8) {
-          read_int8(file, info, weights.data() + info.offset);
-          file.tensors.erase(info.name);
-          continue;
-        }
-#endif
-        const std::vector<float> values = safetensors::widened(found->second, info.name);
-        std::copy(values.begin(), values.end(), weights.begin() + info.offset);
-        file.tensors.erase(found);
-      }
-    });
+    Model model(spec->second, options, WithoutWeights{});
+    const float* const in_place = mapped != nullptr ? graph::flat_in_place(model.parameters(), file.tensors) : nullptr;
+    model.read_weights(file, in_place, in_place != nullptr ? *mapped : nullptr);
+    if (mapped != nullptr) model.graph_->take_panels(graph::panels_of(file, model.weights()), *mapped);
+    graph::drop_panels(file);
     const auto trained = file.metadata.find(graph::kTrainedKey);
     if (trained != file.metadata.end()) {
 #if REKUR_TRAINING
@@ -232,6 +252,39 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
     throw;
   } catch (const Error& error) {
     throw_io_error("%: %", {source, error.what()});
+  }
+}
+
+// Takes the parameters out of the file, or uses them where they stand. Nobody else has the model yet: what fails leaves nothing
+// half read.
+void Model::read_weights(safetensors::Contents& file, const float* in_place, std::shared_ptr<const void> keep) {
+  const Index size = graph_->parameter_count();
+  graph::Arena weights =
+      in_place != nullptr ? graph::Arena::borrowed(in_place, size, std::move(keep)) : graph_->arena_of(size, "the parameters");
+  for (const ParameterInfo& info : parameters()) {
+    const auto found = file.tensors.find(info.name);
+    if (found == file.tensors.end()) throw_io_error("parameter '%' is missing", {info.name});
+    if (found->second.shape != info.shape) {
+      throw_io_error("parameter '%': expected shape %, got %", {info.name, info.shape, found->second.shape});
+    }
+    if (in_place == nullptr) {
+#if REKUR_INT8
+      if (info.matrix && found->second.type == safetensors::Type::i8)
+        read_int8(file, info, weights.data() + info.offset);
+      else
+#endif
+        safetensors::widen(found->second, info.name, weights.data() + info.offset);
+    }
+    file.tensors.erase(info.name);
+  }
+  graph_->take_weights(std::move(weights));
+}
+
+std::size_t Model::mapped_bytes() const noexcept {
+  try {
+    return graph_ && graph_->weights_are_borrowed() ? weight_count() * sizeof(float) : 0;
+  } catch (const Error&) {  // of a process that was forked in the middle of a call
+    return 0;
   }
 }
 

@@ -3,11 +3,13 @@
 #include <deque>
 
 #include "graph/graph.hpp"
+#include "graph/packed_file.hpp"
 #include "graph/rounding.hpp"
 #include "io/json.hpp"
 #include "io/safetensors.hpp"
 #include "io/text.hpp"
 #include "layers/elementwise.hpp"
+#include "rekur/runtime.hpp"
 #include "runtime/interrupt.hpp"
 #include "train/initializers.hpp"
 #include "train/rules.hpp"
@@ -104,9 +106,48 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
   graph().backward(run, weight_gradients, input_gradients);
 }
 
+namespace {
+
+// The instruction set in use, as it was before.
+class KeepIsa {
+ public:
+  ~KeepIsa() {
+    if (current_isa() != before_) set_isa(before_);
+  }
+
+ private:
+  const std::string before_ = current_isa();
+};
+
+}  // namespace
+
 void Model::save(const std::string& path) const { save(path, {}); }
 
-void Model::save(const std::string& path, const Extras& extras, WeightType type) const {
+void Model::save(const std::string& path, const Extras& extras, WeightType type) const { write(path, extras, type, {}); }
+
+void Model::pack(const std::string& path, const PackOptions& options, const Extras& extras) const {
+  std::deque<std::vector<float>> numbers;
+  std::vector<std::pair<std::string, std::span<const float>>> panels;
+  const KeepIsa keep;
+  for (const std::string& isa : options.isas.empty() ? std::vector{current_isa()} : options.isas) {
+    if (isa != current_isa()) set_isa(isa);
+    for (const bool single_row : {true, false}) {
+      if (!(single_row ? options.one_row : options.more_rows)) continue;
+      graph().make_panels(single_row, [&](std::span<const runtime::Panel> made) {
+        for (std::size_t i = 0; i < made.size(); ++i) {
+          std::vector<float>& panel = numbers.emplace_back(made[i].data, made[i].data + made[i].size);
+          panel.resize(static_cast<std::size_t>(graph::aligned(made[i].size)));
+          panels.emplace_back(graph::panel_name(isa, single_row, i, made[i].layout), panel);
+        }
+      });
+    }
+  }
+  write(path, extras, WeightType::float32, panels);
+}
+
+// The parameters come first in the model's order, so that they are its flat buffer where the file is mapped, then the panels.
+void Model::write(const std::string& path, const Extras& extras, WeightType type,
+                  std::span<const std::pair<std::string, std::span<const float>>> panels) const {
   std::map<std::string, std::string> metadata = extras.metadata;
   if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error("metadata '%' is the model's own", {graph::kSpecKey});
   if (const std::string trained = graph().trained_text(); !trained.empty() && !metadata.emplace(graph::kTrainedKey, trained).second)
@@ -151,7 +192,23 @@ void Model::save(const std::string& path, const Extras& extras, WeightType type)
     }
     add(name, safetensors::view(tensor.shape, std::span<const float>(tensor.data)));
   }
-  safetensors::write(path, metadata, tensors);
+  std::vector<std::string> first;
+  if (type == WeightType::float32)
+    for (const ParameterInfo& info : parameters()) first.push_back(info.name);
+  const std::vector<std::byte> padding(
+      static_cast<std::size_t>(graph::aligned(graph().parameter_count()) - graph().parameter_count()) * sizeof(float));
+  if (!panels.empty()) {
+    std::vector<float> flat(weight_count());
+    for (const graph::Segment& s : graph().segments()) std::copy_n(graph().data(s), s.size, flat.data() + s.flat);
+    if (!metadata.emplace(graph::kPanelsKey, graph::sample_of(flat)).second)
+      throw_error("metadata '%' is the model's own", {graph::kPanelsKey});
+    if (!padding.empty()) {
+      add(first.emplace_back(graph::kPadding), {safetensors::Type::u8, {static_cast<Index>(padding.size())}, padding});
+    }
+    for (const auto& [name, numbers] : panels)
+      add(first.emplace_back(name), safetensors::view({static_cast<Index>(numbers.size())}, numbers));
+  }
+  safetensors::write(path, metadata, tensors, first);
 }
 
 }  // namespace rekur

@@ -159,7 +159,8 @@ class Compiler {
     const bool constants = lent_ != nullptr || (!node.inputs.empty() && constant(node.inputs[0]));
     const float* const weights =
         lent_ != nullptr ? lent_ + node.weights_begin : (*stores_)[node.store].weights.data() + node.weights_at;
-    instruction.op = layer.stream({inputs, outputs, weights, p_.single_row, whole, constants});
+    const bool lasting = lent_ == nullptr && node.store == 0 && stores_->own().weights.is_borrowed();
+    instruction.op = layer.stream({inputs, outputs, weights, p_.single_row, whole, constants, lasting});
     const bool same = std::all_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) { return constant(tensor); }) &&
                       node.layer->walk(false) == layers::Walk::none;
     for (int k = 0; k < node.output_count; ++k) constant_[static_cast<std::size_t>(node.first_output + k)] = same;
@@ -281,8 +282,8 @@ class Compiler {
 
 }  // namespace
 
-std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row,
-                                            std::span<const std::string> whole) {
+std::shared_ptr<Program> make_program(const Topology& topology, const Stores& stores, bool single_row,
+                                      std::span<const std::string> whole) {
   auto program = std::make_shared<Program>();
   program->version = stores.version();
   program->isa = &isa::table();
@@ -303,6 +304,39 @@ std::shared_ptr<const Program> make_lent_program(const Topology& topology, const
 }
 #endif
 
+// The weights are held.
+std::shared_ptr<const Program> Graph::made_program(bool single_row, std::span<const std::string> whole,
+                                                   runtime::Panels& panels) const {
+  const runtime::PanelScope scope(&panels);
+  const std::shared_ptr<Program> program = make_program(topology_, stores_, single_row, whole);
+  program->stored = panels.used();
+  program->keep_file = keep_file_;
+  return program;
+}
+
+std::shared_ptr<const Program> Graph::own_program(bool single_row, std::span<const std::string> whole) const {
+  const HeldStores hold(stores_);
+  return made_program(single_row, whole);
+}
+
+std::shared_ptr<const Program> Graph::made_program(bool single_row, std::span<const std::string> whole) const {
+  std::span<const runtime::Panel> stored;
+  for (const PackedProgram& packed : panels_)
+    if (whole.empty() && panels_version_ == stores_.version() && packed.single_row == single_row && packed.isa == isa::table().name)
+      stored = packed.panels;
+  runtime::Panels panels(stored);
+  return made_program(single_row, whole, panels);
+}
+
+#if REKUR_TRAINING
+void Graph::make_panels(bool single_row, FunctionRef<void(std::span<const runtime::Panel>)> task) const {
+  const HeldStores hold(stores_);
+  runtime::Panels panels({});
+  const std::shared_ptr<const Program> program = made_program(single_row, {}, panels);
+  task(panels.made());
+}
+#endif
+
 std::shared_ptr<const Program> Graph::program(bool single_row, std::span<const std::string> whole) const {
   const HeldStores hold(stores_);
   const runtime::Guard lock(programs_mutex_);
@@ -313,7 +347,7 @@ std::shared_ptr<const Program> Graph::program(bool single_row, std::span<const s
         std::equal(program->whole.begin(), program->whole.end(), whole.begin(), whole.end()))
       return program;
   }
-  std::shared_ptr<const Program> made = make_program(topology_, stores_, single_row, whole);
+  std::shared_ptr<const Program> made = made_program(single_row, whole);
   programs_.push_back(made);
   return made;
 }

@@ -55,12 +55,14 @@ struct Program {
   std::vector<Beginning> beginnings;
   std::vector<Initial> initial;
   bool has_whole = false;
-  std::vector<std::string> whole;  // what it was made from
+  std::vector<std::string> whole;         // what it was made from
+  std::shared_ptr<const void> keep_file;  // what has the panels that it reads where a file has them
+  Index stored = 0;                       // floats of those
 };
 
 // whole: inputs of the model that do not step. Throws Error naming the layer that cannot go one step at a time, and why.
-std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row,
-                                            std::span<const std::string> whole = {});
+std::shared_ptr<Program> make_program(const Topology& topology, const Stores& stores, bool single_row,
+                                      std::span<const std::string> whole = {});
 
 #if REKUR_SEQUENCE
 // Of a loop's body (graph/loop.hpp), whose layers have these weights, in the order of its parameters.

@@ -9,6 +9,7 @@
 #include "isa/dispatch.hpp"
 #include "layers/elementwise.hpp"
 #include "rekur/denormals.hpp"
+#include "runtime/own_memory.hpp"
 
 namespace rekur::graph {
 
@@ -42,6 +43,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
   const runtime::Call call;
   const FlushDenormals flush;
   const std::vector<Shape> shapes = check(batch);
+  const runtime::MemoryScope scope(&memory_);
   std::unique_ptr<Run> run(new Run());
   run->batch_size_ = shapes[0][0];
   try {
@@ -87,9 +89,10 @@ std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) co
   const runtime::Call call;
   const FlushDenormals flush;
   const std::vector<Shape> shapes = check(batch);
+  std::vector<std::vector<std::uint8_t>> valid(outputs().size());
+  const runtime::MemoryScope scope(&memory_);
   Run run;
   run.batch_size_ = shapes[0][0];
-  std::vector<std::vector<std::uint8_t>> valid(outputs().size());
   try {
     run.topology_ = &topology_;
     const HeldStores held(stores_);
@@ -104,6 +107,7 @@ std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) co
     run.kept_ = run.passing_ = run.arena_.data();
     bind(run, batch, {});
     run_forward(run, nullptr, &wanted);
+    const runtime::MemoryScope system(nullptr);  // what is made now is the caller's
     for (std::size_t k = 0; k < valid.size(); ++k) {
       const layers::RowSteps steps = run.output_steps(k);
       if (steps.lengths == nullptr) continue;

@@ -9,6 +9,7 @@
 #include "graph/stream_impl.hpp"
 #include "io/json.hpp"
 #include "io/text.hpp"
+#include "runtime/parallel.hpp"
 
 namespace rekur {
 namespace {
@@ -41,7 +42,10 @@ Stream::Stream(const Model& model, const StreamOptions& options) {
   const std::span<const std::string> whole;
 #endif
   try {
-    impl_ = std::make_unique<Impl>(graph.program(options.batch == 1, whole), options.batch, rate, own_rate);
+    const runtime::OwnMemory own(options.memory);
+    impl_ = std::make_unique<Impl>(
+        options.memory ? graph.own_program(options.batch == 1, whole) : graph.program(options.batch == 1, whole), options.batch,
+        rate, own_rate, options.memory);
   } catch (const std::bad_alloc&) {
     throw_out_of_memory("not enough memory for a stream of % rows", {options.batch});
   }
@@ -59,6 +63,7 @@ Stream::Stream(const Model& model, const StreamOptions& options) {
 void Stream::begin(const Batch& batch) {
   if (!impl_) throw_error("stream: it was moved from");
   try {
+    const runtime::OwnMemory own(impl_->own_memory);
     impl_->begin(batch);
   } catch (const std::bad_alloc&) {
     throw_out_of_memory("not enough memory for what a stream of % rows begins with", {impl_->batch});
@@ -72,6 +77,7 @@ void Stream::select(std::span<const Index> rows) {
   for (const Index row : rows)
     if (row < 0 || row >= impl_->rows) throw_error("stream: there is no row % among %", {row, impl_->rows});
   try {
+    const runtime::OwnMemory own(impl_->own_memory);
     impl_->select(rows);
   } catch (const std::bad_alloc&) {
     throw_out_of_memory("not enough memory to go on from % rows", {rows.size()});
@@ -86,6 +92,9 @@ Stream& Stream::operator=(Stream&&) noexcept = default;
 const std::vector<TensorInfo>& Stream::inputs() const noexcept { return impl_ ? impl_->inputs : kNone; }
 const std::vector<TensorInfo>& Stream::outputs() const noexcept { return impl_ ? impl_->outputs : kNone; }
 const std::vector<TensorInfo>& Stream::beginnings() const noexcept { return impl_ ? impl_->beginnings : kNone; }
+std::size_t Stream::mapped_bytes() const noexcept {
+  return impl_ ? static_cast<std::size_t>(impl_->program->stored) * sizeof(float) : 0;
+}
 Index Stream::rows() const noexcept { return impl_ ? impl_->rows : 0; }
 const std::vector<TensorInfo>& Stream::states() const noexcept { return impl_ ? impl_->state_infos : kNone; }
 RateMatch Stream::rate_match() const noexcept REKUR_NONBLOCKING { return impl_ ? impl_->rate_match : RateMatch::unknown; }

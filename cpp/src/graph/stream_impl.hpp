@@ -73,8 +73,8 @@ struct Stream::Impl {
     std::size_t number;
   };
 
-  Impl(std::shared_ptr<const graph::Program> of, Index most_rows, double rate = 0, double model_rate = 0)
-      : program(std::move(of)), batch(most_rows) {
+  Impl(std::shared_ptr<const graph::Program> of, Index most_rows, double rate = 0, double model_rate = 0, const Memory& own = {})
+      : program(std::move(of)), own_memory(own), batch(most_rows) {
     match_rate(rate, model_rate);
     arrays.resize(program->arrays.size());
     list_interface();
@@ -467,6 +467,7 @@ struct Stream::Impl {
 #endif
 
   std::shared_ptr<const graph::Program> program;
+  Memory own_memory;                 // where all of this comes from
   Index batch, rows = 0, block = 1;  // rows: those that there are of the batch
   Index whole_steps = 0;             // what there is room for, of inputs that are whole
   graph::Arena arena;

@@ -115,8 +115,10 @@ Header read_header(std::string_view text, std::uint64_t data_size) {
   return header;
 }
 
-// The whole of reading, over anything that can copy `size` bytes at `offset` to `out`. Offsets asked for lie within file_size.
-File read_from(std::uint64_t file_size, FunctionRef<void(std::uint64_t offset, void* out, std::size_t size)> copy) {
+// The header, and where the data begin, over anything that can copy `size` bytes at `offset` to `out`. Offsets asked for lie within
+// file_size.
+std::pair<Header, std::uint64_t> read_header_from(std::uint64_t file_size,
+                                                  FunctionRef<void(std::uint64_t offset, void* out, std::size_t size)> copy) {
   if (file_size < kLengthSize) throw_error("too short for a safetensors file (% bytes)", {file_size});
   std::uint64_t length = 0;
   copy(0, &length, kLengthSize);
@@ -127,7 +129,11 @@ File read_from(std::uint64_t file_size, FunctionRef<void(std::uint64_t offset, v
   const std::uint64_t data_start = kLengthSize + length;
   std::string text(static_cast<std::size_t>(length), '\0');
   copy(kLengthSize, text.data(), text.size());
-  Header header = read_header(text, file_size - data_start);
+  return {read_header(text, file_size - data_start), data_start};
+}
+
+File read_from(std::uint64_t file_size, FunctionRef<void(std::uint64_t offset, void* out, std::size_t size)> copy) {
+  auto [header, data_start] = read_header_from(file_size, copy);
   File file;
   file.metadata = std::move(header.metadata);
   for (const Index i : header.order) {
@@ -137,6 +143,20 @@ File read_from(std::uint64_t file_size, FunctionRef<void(std::uint64_t offset, v
     file.tensors.emplace(std::move(entry.name), Array{entry.type, std::move(entry.shape), std::move(bytes)});
   }
   return file;
+}
+
+// What parse and parse_in_place have in common.
+template <class Read>
+auto parse_by(std::span<const std::byte> bytes, std::string_view source, const Read& read) {
+  try {
+    return read([&](std::uint64_t offset, void* out, std::size_t n) {
+      if (n > 0) std::memcpy(out, bytes.data() + offset, n);
+    });
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& error) {
+    throw_io_error("cannot read %: %", {source, error.what()});
+  }
 }
 
 template <class T>
@@ -171,33 +191,56 @@ File read(const std::string& path) {
 }
 
 File parse(std::span<const std::byte> bytes, std::string_view source) {
-  try {
-    return read_from(bytes.size(), [&](std::uint64_t offset, void* out, std::size_t n) {
-      if (n > 0) std::memcpy(out, bytes.data() + offset, n);
-    });
-  } catch (const Error& error) {
-    throw_io_error("cannot read %: %", {source, error.what()});
-  }
+  return parse_by(bytes, source, [&](const auto& copy) { return read_from(bytes.size(), copy); });
 }
 
+Contents parse_in_place(std::span<const std::byte> bytes, std::string_view source) {
+  return parse_by(bytes, source, [&](const auto& copy) {
+    auto [header, data_start] = read_header_from(bytes.size(), copy);
+    Contents contents;
+    contents.metadata = std::move(header.metadata);
+    for (Entry& entry : header.entries)
+      contents.tensors.emplace(std::move(entry.name),
+                               ArrayView{entry.type, std::move(entry.shape),
+                                         bytes.subspan(static_cast<std::size_t>(data_start) + static_cast<std::size_t>(entry.begin),
+                                                       static_cast<std::size_t>(entry.end - entry.begin))});
+    return contents;
+  });
+}
+
+namespace {
+
+void expect_type(const ArrayView& array, std::string_view tensor_name, Type expected) {
+  if (array.type != expected)
+    throw_error("tensor %: expected %, got %", {json::describe(json::Value(tensor_name)), name(expected), name(array.type)});
+}
+
+}  // namespace
+
 template <class T>
-std::vector<T> values(const Array& array, std::string_view tensor_name) {
-  if (array.type != type_of<T>()) {
-    throw_error("tensor %: expected %, got %", {json::describe(json::Value(tensor_name)), name(type_of<T>()), name(array.type)});
-  }
+std::vector<T> values(const ArrayView& array, std::string_view tensor_name) {
+  expect_type(array, tensor_name, type_of<T>());
   std::vector<T> result(array.bytes.size() / sizeof(T));
   if (!result.empty()) std::memcpy(result.data(), array.bytes.data(), result.size() * sizeof(T));
   return result;
 }
 
-std::vector<float> widened(const Array& array, std::string_view tensor_name) {
-  if (array.type != Type::bf16 && array.type != Type::f16) return values<float>(array, tensor_name);
-  std::vector<float> result(array.bytes.size() / sizeof(std::uint16_t));
-  for (std::size_t i = 0; i < result.size(); ++i) {
+void widen(const ArrayView& array, std::string_view tensor_name, float* to) {
+  if (array.type != Type::bf16 && array.type != Type::f16) {
+    expect_type(array, tensor_name, Type::f32);
+    if (!array.bytes.empty()) std::memcpy(to, array.bytes.data(), array.bytes.size());
+    return;
+  }
+  for (std::size_t i = 0; i < array.bytes.size() / sizeof(std::uint16_t); ++i) {
     std::uint16_t half;
     std::memcpy(&half, array.bytes.data() + i * sizeof half, sizeof half);
-    result[i] = array.type == Type::bf16 ? detail::float_of_bf16(half) : detail::float_of_fp16(half);
+    to[i] = array.type == Type::bf16 ? detail::float_of_bf16(half) : detail::float_of_fp16(half);
   }
+}
+
+std::vector<float> widened(const Array& array, std::string_view tensor_name) {
+  std::vector<float> result(static_cast<std::size_t>(element_count(array.shape)));
+  widen({array.type, array.shape, array.bytes}, tensor_name, result.data());
   return result;
 }
 
@@ -206,10 +249,10 @@ ArrayView view(Shape shape, std::span<const T> elements) {
   return {type_of<T>(), std::move(shape), std::as_bytes(elements)};
 }
 
-template std::vector<float> values<float>(const Array&, std::string_view);
-template std::vector<double> values<double>(const Array&, std::string_view);
-template std::vector<std::int32_t> values<std::int32_t>(const Array&, std::string_view);
-template std::vector<std::int64_t> values<std::int64_t>(const Array&, std::string_view);
+template std::vector<float> values<float>(const ArrayView&, std::string_view);
+template std::vector<double> values<double>(const ArrayView&, std::string_view);
+template std::vector<std::int32_t> values<std::int32_t>(const ArrayView&, std::string_view);
+template std::vector<std::int64_t> values<std::int64_t>(const ArrayView&, std::string_view);
 template ArrayView view<float>(Shape, std::span<const float>);
 template ArrayView view<double>(Shape, std::span<const double>);
 template ArrayView view<std::int32_t>(Shape, std::span<const std::int32_t>);

@@ -67,17 +67,33 @@ File parse(std::span<const std::byte> bytes, std::string_view source = "safetens
 using Views = std::map<std::string, ArrayView>;
 Views views(const File& file);
 
+// What is in a file that is in memory, its arrays where they stand there. Throws as `parse` does.
+struct Contents {
+  std::map<std::string, std::string> metadata;
+  Views tensors;
+};
+Contents parse_in_place(std::span<const std::byte> bytes, std::string_view source = "safetensors in memory");
+
 // Deterministic: the same contents give the same bytes. Throws Error if a name is not UTF-8 or is "__metadata__", or if an array's
 // bytes are not what its shape and type say. write() is atomic (io/atomic_file.hpp) and throws IoError.
-std::vector<std::byte> serialize(const std::map<std::string, std::string>& metadata, const Views& tensors);
-void write(const std::string& path, const std::map<std::string, std::string>& metadata, const Views& tensors);
+// first: tensors that come before all others, in that order; then the arrays begin at a multiple of 64 bytes. Else the bytes are
+// those of the reference writer.
+std::vector<std::byte> serialize(const std::map<std::string, std::string>& metadata, const Views& tensors,
+                                 std::span<const std::string> first = {});
+void write(const std::string& path, const std::map<std::string, std::string>& metadata, const Views& tensors,
+           std::span<const std::string> first = {});
 
 // Elements as float, double, std::int32_t or std::int64_t: of exactly that type in the file, nothing is converted.
 // Throws Error naming the tensor otherwise.
 template <class T>
-std::vector<T> values(const Array& array, std::string_view tensor_name);
+std::vector<T> values(const ArrayView& array, std::string_view tensor_name);
+template <class T>
+std::vector<T> values(const Array& array, std::string_view tensor_name) {
+  return values<T>(ArrayView{array.type, array.shape, array.bytes}, tensor_name);
+}
 
 // As float, where they are float, bf16 or fp16 in the file: every such number is a float. Throws Error naming the tensor otherwise.
+void widen(const ArrayView& array, std::string_view tensor_name, float* to);
 std::vector<float> widened(const Array& array, std::string_view tensor_name);
 
 template <class T>

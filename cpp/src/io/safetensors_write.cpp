@@ -1,6 +1,7 @@
 // Writing safetensors.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "io/atomic_file.hpp"
@@ -18,12 +19,23 @@ struct Layout {
   std::vector<std::span<const std::byte>> data;
 };
 
-Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& tensors) {
+Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& tensors, std::span<const std::string> first) {
   // By type, then by name, which is how they stand in the map.
   std::vector<const Views::value_type*> all;
-  for (const auto& tensor : tensors) all.push_back(&tensor);
-  const auto type = [&](Index i) { return all[static_cast<std::size_t>(i)]->second.type; };
-  const std::vector<Index> order = sorted(all.size(), [&](Index a, Index b) { return type(a) > type(b); });
+  std::vector<Index> rank;  // the first ones' places; behind them all are equal
+  for (const auto& tensor : tensors) {
+    all.push_back(&tensor);
+    rank.push_back(static_cast<Index>(first.size()));
+  }
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    const auto found = tensors.find(first[i]);
+    if (found == tensors.end()) throw_error("tensor '%' is to come first, and there is none", {first[i]});
+    rank[static_cast<std::size_t>(std::distance(tensors.begin(), found))] = static_cast<Index>(i);
+  }
+  const std::vector<Index> order = sorted(all.size(), [&](Index a, Index b) {
+    const auto i = static_cast<std::size_t>(a), k = static_cast<std::size_t>(b);
+    return rank[i] != rank[k] ? rank[i] < rank[k] : all[i]->second.type > all[k]->second.type;
+  });
   // The header is written entry by entry: json::Object looks for a key before it adds one, and there may be many.
   Layout layout;
   std::string text;
@@ -58,7 +70,9 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
     offset += bytes;
   }
   text += text.empty() ? "{}" : "}";
-  text.append((8 - text.size() % 8) % 8, ' ');  // so that the data are aligned where the file is mapped
+  // So that the data are aligned where the file is mapped: as the reference writer does, or on a cache line.
+  const std::size_t border = first.empty() ? 8 : 64;
+  text.append((border - (kLengthSize + text.size()) % border) % border, ' ');
   if (text.size() > kMaxHeader) throw_error("safetensors: a header of more than 100 MB, which no reader takes");
   const auto length = static_cast<std::uint64_t>(text.size());
   layout.head.resize(kLengthSize);
@@ -76,16 +90,18 @@ Views views(const File& file) {
   return result;
 }
 
-std::vector<std::byte> serialize(const std::map<std::string, std::string>& metadata, const Views& tensors) {
-  const Layout layout = lay_out(metadata, tensors);
+std::vector<std::byte> serialize(const std::map<std::string, std::string>& metadata, const Views& tensors,
+                                 std::span<const std::string> first) {
+  const Layout layout = lay_out(metadata, tensors, first);
   const auto head = std::as_bytes(std::span(layout.head));
   std::vector<std::byte> bytes(head.begin(), head.end());
   for (const auto piece : layout.data) bytes.insert(bytes.end(), piece.begin(), piece.end());
   return bytes;
 }
 
-void write(const std::string& path, const std::map<std::string, std::string>& metadata, const Views& tensors) {
-  const Layout layout = lay_out(metadata, tensors);
+void write(const std::string& path, const std::map<std::string, std::string>& metadata, const Views& tensors,
+           std::span<const std::string> first) {
+  const Layout layout = lay_out(metadata, tensors, first);
   std::vector<std::span<const std::byte>> pieces{std::as_bytes(std::span(layout.head))};
   pieces.insert(pieces.end(), layout.data.begin(), layout.data.end());
   io::write_atomically(path, pieces);

@@ -1,5 +1,7 @@
 #include "io/text.hpp"
 
+#include "runtime/own_memory.hpp"
+
 namespace rekur {
 
 void Part::append_to(std::string& text) const {
@@ -23,9 +25,20 @@ std::string compose(const char* format, Parts parts) {
   return result;
 }
 
-void throw_error(const char* format, Parts parts) { throw Error(compose(format, parts)); }
-void throw_io_error(const char* format, Parts parts) { throw IoError(compose(format, parts)); }
-void throw_out_of_memory(const char* format, Parts parts) { throw OutOfMemory(compose(format, parts)); }
+namespace {
+
+// The message stands in the system's memory: the exception may outlive what was being made.
+template <class Exception>
+[[noreturn]] void raise(const char* format, Parts parts) {
+  const runtime::MemoryScope system(nullptr);
+  throw Exception(compose(format, parts));
+}
+
+}  // namespace
+
+void throw_error(const char* format, Parts parts) { raise<Error>(format, parts); }
+void throw_io_error(const char* format, Parts parts) { raise<IoError>(format, parts); }
+void throw_out_of_memory(const char* format, Parts parts) { raise<OutOfMemory>(format, parts); }
 
 void expect_sizes(const std::string& what, const Shape& shape) {
   for (std::size_t d = 0; d < shape.size(); ++d)

@@ -21,6 +21,7 @@
 #include "rekur/runtime.hpp"
 #include "runtime/calls.hpp"
 #include "runtime/locks.hpp"
+#include "runtime/own_memory.hpp"
 
 namespace rekur::isa {
 
@@ -159,6 +160,7 @@ runtime::Mutex choosing;
 
 const Table& choose() {
   const runtime::Call call;
+  const runtime::MemoryScope system(nullptr);  // what is kept for the process
   const runtime::Guard lock(choosing);
   add_compiled_cells();
   if (const Table* chosen = current.load(std::memory_order_acquire)) return *chosen;

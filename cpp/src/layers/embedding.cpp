@@ -99,17 +99,19 @@ class Embedding final : public Layer {
 #if !REKUR_SEQUENCE
     if (mask_zero_) cannot_stream("a stream of this build is given the steps there are; an embedding without mask_zero serves");
 #endif
-    std::vector<float> table(build.weights, build.weights + rows_ * columns_);
+    Buffer own;
+    const float* table = build.weights;
+    if (!build.lasting || int8_) table = own.assign(build.weights, rows_ * columns_);
 #if REKUR_INT8
-    if (int8_) simd::round_int8(rows_, columns_, table.data(), columns_);
+    if (int8_) simd::round_int8(rows_, columns_, own.data(), columns_);
 #endif
-    return make_stream_op([table = std::move(table), rows = rows_, columns = columns_, masks = mask_zero_](const StreamCall& c) {
+    return make_stream_op([own = std::move(own), table, rows = rows_, columns = columns_, masks = mask_zero_](const StreamCall& c) {
       float* to = c.output();
       for (Index i = 0; i < c.batch; ++i, to += columns) {
         const Index id = c.ids()[i];
         if (masks) c.output(1)[i] = id != 0 ? 1.0f : 0.0f;
         if (id >= 0 && id < rows)
-          std::copy_n(table.data() + id * columns, columns, to);
+          std::copy_n(table + id * columns, columns, to);
         else
           std::fill_n(to, columns, std::numeric_limits<float>::quiet_NaN());
       }

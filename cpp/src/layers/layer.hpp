@@ -101,6 +101,7 @@ struct StreamBuild {
   bool single_row = false;                      // the batch will be 1
   std::uint32_t whole = 0;                      // by bit: inputs with a time axis that do not step; of a whole sequence's shape
   bool constant = false;                        // input 0 is the same at every step
+  bool lasting = false;                         // the parameters stay where they are as long as the op lives
 
   bool is_whole(std::size_t input) const { return input < 32 && (whole >> input & 1u) != 0; }
 };

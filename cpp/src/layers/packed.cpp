@@ -1,7 +1,6 @@
 #include "layers/packed.hpp"
 
 #include <algorithm>
-#include <memory>
 
 #include "isa/bf16.hpp"
 #include "isa/dispatch.hpp"
@@ -11,26 +10,33 @@
 #include "simd/pack.hpp"
 
 namespace rekur::layers {
+namespace {
 
-float* PackedMatrix::begin(Index size, std::uint64_t version) {
-  const std::uint64_t epoch = isa::epoch();
-  if (data_ != nullptr && version_ == version && epoch_ == epoch) return nullptr;
-  constexpr Index kLine = 16;  // floats
+std::uint64_t layout(const char* what, Index K, Index N, Index other = 0) {
+  const simd::Kernels& kernels = isa::kernels();
+  return runtime::layout_of(what, {kernels.width, kernels.panel, K, N, other});
+}
+
+}  // namespace
+
+bool PackedMatrix::is_packed(std::uint64_t version) const {
+  return data_ != nullptr && version_ == version && epoch_ == isa::epoch();
+}
+
+float* PackedMatrix::begin(Index size, std::uint64_t version, std::uint64_t layout) {
+  if (is_packed(version)) return nullptr;
   data_ = nullptr;
-  storage_.resize(static_cast<std::size_t>(size + kLine));
-  void* aligned = storage_.data();
-  std::size_t space = storage_.size() * sizeof(float);
-  float* const packed = static_cast<float*>(std::align(kLine * sizeof(float), 1, aligned, space));
-  data_ = packed;
+  float* const packed = storage_.claim(size, layout);
+  data_ = storage_.data();
   version_ = version;
-  epoch_ = epoch;
+  epoch_ = isa::epoch();
   return packed;
 }
 
 void PackedMatrix::prepare(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
   const runtime::Guard lock(mutex_);
   const simd::Kernels& kernels = isa::kernels();
-  float* const packed = begin(simd::packed_size(kernels, K, N), version);
+  float* const packed = begin(simd::packed_size(kernels, K, N), version, layout("matrix", K, N));
   if (packed == nullptr) return;
   const Index panel = kernels.panel;
   runtime::parallel_tasks((N + panel - 1) / panel, 4.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index p) {
@@ -43,7 +49,7 @@ void PackedMatrix::prepare_half(WeightType type, const float* source, Index K, I
   const runtime::Guard lock(mutex_);
   const Index width = isa::kernels().width, panel = isa::kernels().panel, lines = (K + 1) / 2;
   const Index size = simd::packed_size(isa::kernels(), lines, N);
-  float* const packed = begin(size, version);
+  float* const packed = begin(size, version, layout("halves", K, N, static_cast<Index>(type)));
   if (packed == nullptr) return;
   std::fill_n(packed, size, 0.0f);
   for (Index n0 = 0; n0 < N; n0 += panel) {
@@ -60,9 +66,10 @@ void PackedMatrix::prepare_bf16(const float* source, Index K, Index N, Index str
   const runtime::Guard lock(mutex_);
   const simd::Kernels& kernels = isa::kernels();
   const Index pairs = (K + 1) / 2, panel = kernels.panel;
-  float* const packed = begin(simd::packed_size(kernels, pairs, N), version);
-  if (packed == nullptr) return;
+  if (is_packed(version)) return;
   group_ = isa::bf16_group();
+  float* const packed = begin(simd::packed_size(kernels, pairs, N), version, layout("bf16", K, N, group_));
+  if (packed == nullptr) return;
   runtime::parallel_tasks((N + panel - 1) / panel, 8.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index p) {
     const Index n0 = p * panel, columns = std::min(panel, N - n0);
     const Index padded = (columns + kernels.width - 1) / kernels.width * kernels.width;
@@ -80,7 +87,7 @@ void PackedMatrix::prepare_bf16(const float* source, Index K, Index N, Index str
 void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
   const runtime::Guard lock(mutex_);
   const Index stride = (K + 15) / 16 * 16;
-  float* const packed = begin(N * stride, version);
+  float* const packed = begin(N * stride, version, layout("rows", K, N));
   for (Index n = 0; packed != nullptr && n < N; ++n)
     for (Index k = 0; k < stride; ++k) packed[n * stride + k] = k < K ? source[k * stride_k + n * stride_n] : 0.0f;
 }
@@ -89,11 +96,12 @@ void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index str
 void PackedMatrix::prepare_int8(const float* source, Index K, Index N, Index stride_k, const float* bias, std::uint64_t version) {
   const runtime::Guard lock(mutex_);
   const Index width = isa::kernels().width, group = isa::int8_group();
-  float* const packed = begin(simd::int8_size(width, K, N), version);
-  if (packed == nullptr) return;
+  if (is_packed(version)) return;
   group_ = group;
   width_ = width;
   vector_ = simd::int8_column_floats(width, K);
+  float* const packed = begin(simd::int8_size(width, K, N), version, layout("int8", K, N, group));
+  if (packed == nullptr) return;
   runtime::parallel_tasks((N + width - 1) / width, 16.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index j) {
     const Index n = j * width;
     simd::pack_int8(width, group, K, std::min(width, N - n), source + n, stride_k, bias ? bias + n : nullptr, packed + j * vector_);

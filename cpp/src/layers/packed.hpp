@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "rekur/tensor.hpp"
+#include "runtime/buffer.hpp"
 #include "runtime/locks.hpp"
 #include "simd/kernels.hpp"
 
@@ -40,12 +41,14 @@ class PackedMatrix {
   Index group() const { return group_; }
 
  private:
-  // Room for so many floats; null if this version is there already. To be called, and filled, under the mutex.
-  float* begin(Index size, std::uint64_t version);
+  bool is_packed(std::uint64_t version) const;
+  // Room for so many floats in this layout; null if this version is there already, or a file has it. To be called, and filled,
+  // under the mutex.
+  float* begin(Index size, std::uint64_t version, std::uint64_t layout);
 
   runtime::Mutex mutex_;
-  std::vector<float> storage_;
-  float* data_ = nullptr;  // in storage_, on a cache line's border
+  Buffer storage_;
+  float* data_ = nullptr;  // in storage_; null before there is a version
   std::uint64_t version_ = 0, epoch_ = 0;
   Index group_ = 0;
 #if REKUR_INT8

@@ -27,6 +27,12 @@ struct Columns {
 
 const std::vector<int> kOneBlock{0};
 
+std::uint64_t layout(const char* what, std::initializer_list<Index> sizes, WeightType type) {
+  const simd::Kernels& kernels = isa::kernels();
+  return runtime::layout_of(
+      what, {kernels.width, kernels.panel, static_cast<Index>(type), static_cast<Index>(runtime::layout_of("", sizes))});
+}
+
 // A vector's floats. With the size known the compiler moves registers; a call of memcpy took longer than the copy.
 void copy_vector(float* to, const float* from, Index width) {
   switch (width) {
@@ -293,10 +299,11 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
   const bool bf16 = r.bf16();
   group = r.precision == Precision::int8 ? isa::int8_group() : bf16 ? isa::bf16_group() : 0;
   input_type = bf16 ? WeightType::bf16 : r.int8_input() ? WeightType::int8 : WeightType::float32;
-  input.reserve(r.input_sets() * input_set_size(r));
-  for (int set = 0; set < r.input_sets(); ++set) {
+  float* const inputs = input.claim(r.input_sets() * input_set_size(r),
+                                    layout("input", {r.I, H, group, r.set_count(), r.input_sets(), X, Index{r.bias}}, input_type));
+  for (int set = 0; inputs != nullptr && set < r.input_sets(); ++set) {
     const Columns columns{cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp};
-    float* const to = input.data() + set * input_set_size(r);
+    float* const to = inputs + set * input_set_size(r);
 #if REKUR_INT8
     if (input_type == WeightType::int8) {
       pack_int8_rows(group, r.I, XH, weights.kernel, weights.bias, columns, r.set_count(), to);
@@ -329,8 +336,10 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
     if (r.int8(product)) {
       type[p] = WeightType::int8;
       const float* const bias = cell.recurrent_bias && !product.projects && weights.bias ? weights.bias + XH : nullptr;
-      pack_int8_steps(group, rows, row_stride, from, bias, columns, product.count,
-                      recurrent[p].reserve(simd::int8_size(isa::kernels().width, rows, product.count * columns.Hp)));
+      if (float* const to =
+              recurrent[p].claim(simd::int8_size(isa::kernels().width, rows, product.count * columns.Hp),
+                                 layout("steps", {rows, row_stride, product.count, columns.H, group, bias != nullptr}, type[p])))
+        pack_int8_steps(group, rows, row_stride, from, bias, columns, product.count, to);
       continue;
     }
 #endif
@@ -338,22 +347,23 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
               : isa::kernels().half_steps && !r.units_first
                   ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
                   : WeightType::float32;
+    const Index size = type[p] == WeightType::float32 ? floats : (rows + 1) / 2 * product.count * columns.Hp;
+    if (float* const to = recurrent[p].claim(size, layout("steps", {rows, row_stride, product.count, columns.H, group}, type[p]))) {
 #if REKUR_BF16
-    if (bf16)
-      pack_bf16_steps(rows, row_stride, from, columns, product.count,
-                      recurrent[p].reserve((rows + 1) / 2 * product.count * columns.Hp));
-    else
+      if (bf16)
+        pack_bf16_steps(rows, row_stride, from, columns, product.count, to);
+      else
 #endif
 #if REKUR_TRAINING
-        if (r.units_first)
-      pack_steps_of_units(rows, from, columns, product.count, recurrent[p].reserve(floats));
-    else
+          if (r.units_first)
+        pack_steps_of_units(rows, from, columns, product.count, to);
+      else
 #endif
-        if (!isa::kHalves || type[p] == WeightType::float32)
-      pack_steps(rows, row_stride, from, columns, product.count, recurrent[p].reserve(floats));
-    else
-      pack_half_steps(type[p], rows, row_stride, from, columns, product.count,
-                      recurrent[p].reserve((rows + 1) / 2 * product.count * columns.Hp));
+          if (!isa::kHalves || type[p] == WeightType::float32)
+        pack_steps(rows, row_stride, from, columns, product.count, to);
+      else
+        pack_half_steps(type[p], rows, row_stride, from, columns, product.count, to);
+    }
     if (product.projects) continue;
     if (cell.recurrent_bias)
       pack_bias(weights.bias ? weights.bias + XH : nullptr, columns, product.count, recurrent_bias[p].reserve(product.count * Hp));

@@ -3,42 +3,17 @@
 
 #include <algorithm>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "isa/int8.hpp"
 #include "kernels/steps.hpp"
 #include "recurrent/program.hpp"
 #include "recurrent/recurrent.hpp"
-#include "runtime/line_memory.hpp"
+#include "runtime/buffer.hpp"
 #include "runtime/locks.hpp"
 #include "simd/pack.hpp"
 
 namespace rekur::recurrent {
-
-// Uninitialised floats on a cache line's border.
-class Buffer {
- public:
-  Buffer() = default;
-  explicit Buffer(Index size) { reserve(size); }
-
-  // At least `size` floats; what was there before is lost when it has to grow.
-  float* reserve(Index size) {
-    if (size > size_) {
-      data_.reset();
-      size_ = 0;
-      data_.reset(static_cast<float*>(allocate_lines(static_cast<std::size_t>(size) * sizeof(float))));
-      if (!data_) throw std::bad_alloc();
-      size_ = size;
-    }
-    return data_.get();
-  }
-  float* data() const { return data_.get(); }
-
- private:
-  std::unique_ptr<float, FreeLines> data_;
-  Index size_ = 0;
-};
 
 // Weights in the order the kernels read them.
 struct Packed {

@@ -100,8 +100,13 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
                               {{weights.kernel, static_cast<std::size_t>(r.I * columns)},
                                {weights.recurrent_kernel, static_cast<std::size_t>(r.H * columns)}});
   if (packed_.type != WeightType::float32) packed_.panel_stride = vectors((r.I + 1) / 2, (r.H + 1) / 2) * width;
-  packed_.weights = panels_.reserve(element_count({packed_.panels, packed_.panel_stride}));
-  PanelWriter writer(cell, r.H, width, packed_.type, panels_.data());
+  float* const to = panels_.claim(
+      element_count({packed_.panels, packed_.panel_stride}),
+      runtime::layout_of("row", {width, static_cast<Index>(packed_.type), r.I, r.H, cell.gates, cell.peepholes, cell.x_count,
+                                 cell.phase[0].count, Index{cell.recurrent_bias}, Index{weights.bias != nullptr}}));
+  packed_.weights = panels_.data();
+  if (to == nullptr) return;
+  PanelWriter writer(cell, r.H, width, packed_.type, to);
   for (Index panel = 0; panel < packed_.panels; ++panel) writer.write(panel, r.I, weights);
 }
 

@@ -22,7 +22,7 @@ ThreadLimit::~ThreadLimit() { limit = before_; }
 int threads_for(double work, Index most) {
 #if REKUR_THREADS
   constexpr double kWorthThreads = 1e5;  // floating-point operations; to call others costs up to a microsecond
-  if (most < 2 || work < kWorthThreads || in_team()) return 1;
+  if (most < 2 || limit == 1 || work < kWorthThreads || in_team()) return 1;
   return spare_threads(static_cast<int>(std::min<Index>(most, limit > 0 ? limit : num_threads())));
 #else
   static_cast<void>(work), static_cast<void>(most);

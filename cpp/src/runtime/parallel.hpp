@@ -1,8 +1,11 @@
 // Loops on several threads.
 #pragma once
 
+#include <optional>
+
 #include "rekur/tensor.hpp"
 #include "runtime/function_ref.hpp"
+#include "runtime/own_memory.hpp"
 
 namespace rekur::runtime {
 
@@ -29,6 +32,19 @@ class ThreadLimit {
 
  private:
   const int before_;
+};
+
+// What is made here is made in this memory, on this thread: others would take theirs from elsewhere, and start. Nothing, where
+// there is none.
+class OwnMemory {
+ public:
+  explicit OwnMemory(const Memory& memory) : scope_(&memory) {
+    if (memory) alone_.emplace(1);
+  }
+
+ private:
+  MemoryScope scope_;
+  std::optional<ThreadLimit> alone_;
 };
 
 // Threads worth using for so much work, at most `most`; 1 within a team's work.

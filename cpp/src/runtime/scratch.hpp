@@ -12,7 +12,7 @@
 
 #include "rekur/tensor.hpp"
 #include "runtime/checked.hpp"
-#include "runtime/line_memory.hpp"
+#include "runtime/own_memory.hpp"
 
 namespace rekur {
 
@@ -36,6 +36,11 @@ class Scratch {
   }
 
  private:
+  static constexpr std::size_t kLineBytes = 64;
+  struct Free {
+    void operator()(void* p) const { runtime::give_block(p); }
+  };
+
   void* bytes(Index count, std::size_t each) {
     std::size_t need;
     if (multiply_overflows(static_cast<std::size_t>(count), each, &need) || add_overflows(need, kLineBytes - 1, &need))
@@ -50,7 +55,8 @@ class Scratch {
 
   void grow(std::size_t need) {
     const std::size_t size = std::max({need, most_, std::size_t{4096}});
-    std::unique_ptr<void, FreeLines> block(allocate_lines(size));
+    const runtime::MemoryScope system(nullptr);  // the thread's, whatever it is making now
+    std::unique_ptr<void, Free> block(runtime::take_block(size, kLineBytes));
     if (!block) throw std::bad_alloc();
     blocks_.push_back(std::move(block));
     size_ = size;

@@ -15,6 +15,7 @@
 #include <new>
 #include <utility>
 
+#include "runtime/own_memory.hpp"
 #include "runtime/shift.hpp"
 #endif
 
@@ -98,6 +99,7 @@ Slot* acquire(std::array<Slot, kTeams>& from, int seats) {
     if (slot.team != nullptr && static_cast<int>(slot.team->seats.size()) >= seats) return &slot;
     if (!teams_ended.load(std::memory_order_seq_cst)) {
       dismiss(std::exchange(slot.team, nullptr));
+      const MemoryScope system(nullptr);
       try {
         slot.team = new Team(std::max(seats, kSeats));
         return &slot;

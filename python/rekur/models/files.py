@@ -59,6 +59,49 @@ class Saved(Structure):
         tensors, training = self._training_state()
         engine.save(os.fsencode(path), tensors, {TRAINING: dumps(training)}, weights)
 
+    def pack(
+        self,
+        filepath: str | os.PathLike[str],
+        *,
+        isas: str | Sequence[str] | None = None,
+        streams: str = "one",
+        **options: NoReturn,
+    ) -> None:
+        """Write a file that C and C++ programs use where it lies, in flash or mapped, without a copy of the weights.
+
+        It has the weights, the spec and, for streams, the weights once more in the order in which their kernels read
+        them. :func:`rekur.load` and ``Model::load`` read it like any other file, ``Model::map`` and
+        ``rekur_model_map`` use it in place. What the model was compiled with is not part of it.
+
+        Parameters
+        ----------
+        filepath : str or path
+        isas : str or sequence of str
+            Instruction sets that streams will run on, of those that this machine has:
+            :func:`rekur.available_isas`. None: the one in use. On any other, and where a processor's caches or
+            products of eight bits differ, a stream packs for itself.
+        streams : str
+            Which streams the file has weights for: ``"one"``, those of a batch of 1; ``"more"``, those of a larger
+            one; ``"both"``; ``"none"``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If this machine lacks an instruction set, or the model cannot go one step at a time and ``streams`` is not
+            ``"none"``.
+        """
+        if options:
+            check_arguments(options, Saved.pack)
+        path = check_suffix(filepath, "pack")
+        kinds = ("one", "more", "both", "none")
+        if streams not in kinds:
+            raise ValueError(f"pack: streams: expected one of {', '.join(map(repr, kinds))}, got {streams!r}")
+        names: list[str] = [isas] if isinstance(isas, str) else list(isas or ())
+        one, more = streams in ("one", "both"), streams in ("more", "both")
+        self._engine().pack(os.fsencode(path), names, one, more, {TRAINING: dumps(self._saved())})
+
     def quantize(
         self,
         mode: str = "int8",

@@ -1,0 +1,14 @@
+#include "runtime/panels.hpp"
+
+#include "runtime/locks.hpp"
+
+namespace rekur::runtime {
+namespace {
+
+constinit REKUR_THREAD_LOCAL Panels* current = nullptr;
+
+}  // namespace
+
+Panels*& PanelScope::now() noexcept { return current; }
+
+}  // namespace rekur::runtime
