@@ -63,9 +63,9 @@ class Scratch {
     used_ = 0;
   }
 
-  std::vector<std::unique_ptr<void, FreeLines>> blocks_;  // the last one is taken from
-  std::size_t size_ = 0, used_ = 0;                       // of the last block
-  std::size_t total_ = 0, most_ = 0;                      // taken since release(); the most that ever was
+  std::vector<std::unique_ptr<void, Free>> blocks_;  // the last one is taken from
+  std::size_t size_ = 0, used_ = 0;                  // of the last block
+  std::size_t total_ = 0, most_ = 0;                 // taken since release(); the most that ever was
 };
 
 // The calling thread's scratch memory, released when this goes out of scope. One at a time.
