@@ -99,6 +99,26 @@ extern "C" {
     ) -> rekur_code;
 }
 extern "C" {
+    #[doc = " The same without a copy of what a file has as the library reads it: Model::map of model.hpp. The file of `path` stays mapped as long"]
+    #[doc = " as the model or a stream of it lives, and must not be written into or made shorter. `bytes` are used where they lie, are never"]
+    #[doc = " written, and must be there as long."]
+    pub fn rekur_model_map(
+        path: *const core::ffi::c_char,
+        model: *mut *mut rekur_model,
+    ) -> rekur_code;
+}
+extern "C" {
+    pub fn rekur_model_map_memory(
+        bytes: *const core::ffi::c_void,
+        size: usize,
+        model: *mut *mut rekur_model,
+    ) -> rekur_code;
+}
+extern "C" {
+    #[doc = " Bytes of weights that lie in such a file; 0 where the model has a copy, and of null, which is an error."]
+    pub fn rekur_model_mapped_bytes(model: *const rekur_model) -> usize;
+}
+extern "C" {
     pub fn rekur_model_free(model: *mut rekur_model);
 }
 extern "C" {
@@ -291,6 +311,107 @@ extern "C" {
         stream: *const rekur_stream,
         index: usize,
         info: *mut rekur_tensor_info,
+    ) -> rekur_code;
+}
+extern "C" {
+    #[doc = " How large a block has to be, wherever it stands: made and destroyed for this once, in memory from malloc. For the library and the"]
+    #[doc = " instruction set in use; ask again after a change of either."]
+    pub fn rekur_model_memory_size(
+        bytes: *const core::ffi::c_void,
+        size: usize,
+        needed: *mut usize,
+    ) -> rekur_code;
+}
+extern "C" {
+    pub fn rekur_model_map_size(
+        bytes: *const core::ffi::c_void,
+        size: usize,
+        needed: *mut usize,
+    ) -> rekur_code;
+}
+extern "C" {
+    pub fn rekur_stream_memory_size(
+        model: *const rekur_model,
+        batch: i64,
+        needed: *mut usize,
+    ) -> rekur_code;
+}
+extern "C" {
+    #[doc = " rekur_model_load_memory, rekur_model_map_memory and rekur_stream_create in a block of the caller's, which is his again after the _free. Where it is too"]
+    #[doc = " small: REKUR_OUT_OF_MEMORY, nothing is made, and the message says how many bytes are needed, for which memory from malloc is"]
+    #[doc = " used. A model of which runs are to be made needs memory for these, too."]
+    pub fn rekur_model_load_in(
+        bytes: *const core::ffi::c_void,
+        size: usize,
+        memory: *mut core::ffi::c_void,
+        memory_size: usize,
+        model: *mut *mut rekur_model,
+    ) -> rekur_code;
+}
+extern "C" {
+    pub fn rekur_model_map_in(
+        bytes: *const core::ffi::c_void,
+        size: usize,
+        memory: *mut core::ffi::c_void,
+        memory_size: usize,
+        model: *mut *mut rekur_model,
+    ) -> rekur_code;
+}
+extern "C" {
+    pub fn rekur_stream_create_in(
+        model: *const rekur_model,
+        batch: i64,
+        memory: *mut core::ffi::c_void,
+        memory_size: usize,
+        stream: *mut *mut rekur_stream,
+    ) -> rekur_code;
+}
+#[doc = " Where memory comes from, and where it goes. Both functions are called on whatever thread makes, uses or frees what was made of it;"]
+#[doc = " context must live as long as that."]
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct rekur_memory {
+    #[doc = " `bytes` bytes, at least 1, at a multiple of `alignment`, a power of two of at most 64; null where there are none."]
+    pub allocate: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut core::ffi::c_void,
+            bytes: usize,
+            alignment: usize,
+        ) -> *mut core::ffi::c_void,
+    >,
+    #[doc = " A block comes back, with the same bytes and alignment."]
+    pub release: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut core::ffi::c_void,
+            block: *mut core::ffi::c_void,
+            bytes: usize,
+            alignment: usize,
+        ),
+    >,
+    pub context: *mut core::ffi::c_void,
+}
+extern "C" {
+    #[doc = " rekur_model_load, rekur_model_load_memory and rekur_stream_create with such memory."]
+    pub fn rekur_model_load_with(
+        path: *const core::ffi::c_char,
+        memory: *const rekur_memory,
+        model: *mut *mut rekur_model,
+    ) -> rekur_code;
+}
+extern "C" {
+    pub fn rekur_model_load_memory_with(
+        bytes: *const core::ffi::c_void,
+        size: usize,
+        memory: *const rekur_memory,
+        model: *mut *mut rekur_model,
+    ) -> rekur_code;
+}
+extern "C" {
+    pub fn rekur_stream_create_with(
+        model: *const rekur_model,
+        batch: i64,
+        memory: *const rekur_memory,
+        stream: *mut *mut rekur_stream,
     ) -> rekur_code;
 }
 extern "C" {
