@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <new>
 
 #include "rekur/memory.hpp"
@@ -29,7 +30,7 @@ inline void* allocate_or_throw(std::size_t bytes, std::size_t alignment) {
 // The standard library ends the program where it finds no memory.
 inline void* allocate_or_throw(std::size_t bytes, std::size_t alignment) {
   void* const block = allocate(bytes, alignment);
-  if (block == nullptr) __builtin_trap();
+  if (block == nullptr) std::abort();
   return block;
 }
 #endif
