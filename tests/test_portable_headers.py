@@ -17,12 +17,12 @@ EXTENSIONS = re.compile(
 )
 # What a program of any compiler includes; static.hpp and what it needs compute with vectors.
 FOR_ALL = (
-    "activation.hpp", "decode.hpp", "denormals.hpp", "import.hpp", "memory.hpp", "model.hpp", "operators.hpp", "rekur.h",
-    "runtime.hpp", "status.hpp", "stream.hpp", "tensor.hpp", "train.hpp", "weight_type.hpp",
+    "activation.hpp", "decode.hpp", "denormals.hpp", "import.hpp", "memory.hpp", "model.hpp", "operators.hpp",
+    "rekur.h", "runtime.hpp", "status.hpp", "stream.hpp", "tensor.hpp", "train.hpp", "weight_type.hpp",
 )  # fmt: skip
 STANDARD = (
-    "array", "bit", "cmath", "concepts", "cstddef", "cstdint", "cstdlib", "cstring", "functional", "initializer_list", "limits",
-    "map", "memory", "new", "optional", "span", "stdexcept", "string", "string_view", "type_traits", "utility",
+    "array", "bit", "cmath", "concepts", "cstddef", "cstdint", "cstdlib", "cstring", "functional", "initializer_list",
+    "limits", "map", "memory", "new", "optional", "span", "stdexcept", "string", "string_view", "type_traits", "utility",
     "vector",
 )  # fmt: skip
 
