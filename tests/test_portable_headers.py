@@ -22,8 +22,8 @@ FOR_ALL = (
 )  # fmt: skip
 STANDARD = (
     "array", "bit", "cmath", "concepts", "cstddef", "cstdint", "cstdlib", "cstring", "functional", "initializer_list",
-    "limits", "map", "memory", "new", "optional", "span", "stdexcept", "string", "string_view", "type_traits", "utility",
-    "vector",
+    "limits", "map", "memory", "new", "optional", "span", "stdexcept", "string", "string_view", "type_traits",
+    "utility", "vector",
 )  # fmt: skip
 
 
