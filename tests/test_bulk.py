@@ -481,3 +481,33 @@ def test_what_orders_the_steps(tmp_path, time):
     examples = read_examples(read_table(table), Layout.of_state(layout), [], labels=False)
     expected = classify.Answers(model, Layout.of_state(layout), examples).columns()
     same(found["probability of 1"], expected["probability of 1"])
+
+
+def test_types_of_keys(models, tmp_path):
+    """Of every type, in both kinds of files; the column's name has a point in it."""
+    rng = np.random.default_rng(97)
+    number = np.repeat(np.arange(20), rng.integers(1, 6, 20))
+    texts = [f"k{n:02d}" for n in number]
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=int(n)) for n in number]
+    keys = {
+        "large": pa.array(texts, pa.large_string()),
+        "dictionary": pa.array(texts).dictionary_encode(),
+        "bytes": pa.array([text.encode() for text in texts]),
+        "days": pa.array(days),
+        "times": pa.array(days).cast(pa.timestamp("us", "UTC")),
+        "fractions": pa.array(number * 1.5),
+        "unsigned": pa.array(number, pa.uint64()),
+    }
+    values = rng.normal(size=(2, len(number)))
+    expected = models["regressor"].predict([values[:, number == n].T for n in range(20)])
+    for name, key in keys.items():
+        table = pa.table({"k.x": key, "p": values[0], "q": values[1], "k": number})
+        write(tmp_path / f"{name}.parquet", table, 7)
+        with pa.OSFile(str(tmp_path / f"{name}.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=7)
+        for ending in ("parquet", "arrow"):
+            _, found = run(
+                models["regressor"], tmp_path / f"{name}.{ending}", tmp_path / f"{name}-{ending}",
+                columns=["p", "q"], key="k.x", unit_rows=14, batch_size=3,
+            )  # fmt: skip
+            same(found["predicted"], expected)
