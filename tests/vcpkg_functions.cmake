@@ -1,0 +1,80 @@
+# What the port calls, as vcpkg documents it, for a run without vcpkg: cmake -D… -P functions.cmake. It does what the functions do for
+# one release build on one machine, fetches nothing and checks little. tests/test_packaging.py runs it:
+#   PORT_DIR: the port; WORK: where to build; FEATURES: a list; LINKAGE: static or dynamic; MORE: further options of CMake;
+#   CONFIGURE_ONLY: stop after the configuration.
+cmake_minimum_required(VERSION 3.22)
+set(PORT rekur)
+set(CURRENT_PORT_DIR ${PORT_DIR})
+set(CURRENT_PACKAGES_DIR ${WORK}/packages)
+set(CURRENT_BUILDTREES_DIR ${WORK}/build)
+set(VCPKG_LIBRARY_LINKAGE ${LINKAGE})
+
+function(vcpkg_check_features)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" OUT_FEATURE_OPTIONS "FEATURES")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "vcpkg_check_features: what is ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  set(options "")
+  while(arg_FEATURES)
+    list(POP_FRONT arg_FEATURES feature variable)
+    set(value OFF)
+    if(feature IN_LIST FEATURES)
+      set(value ON)
+    endif()
+    list(APPEND options -D${variable}=${value})
+  endwhile()
+  set(${arg_OUT_FEATURE_OPTIONS} ${options} PARENT_SCOPE)
+endfunction()
+
+function(vcpkg_cmake_configure)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" SOURCE_PATH "OPTIONS")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "vcpkg_cmake_configure: what is ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  set(shared OFF)
+  if(LINKAGE STREQUAL dynamic)
+    set(shared ON)
+  endif()
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${arg_SOURCE_PATH} -B ${CURRENT_BUILDTREES_DIR} -DCMAKE_BUILD_TYPE=Release
+    -DCMAKE_INSTALL_PREFIX=${CURRENT_PACKAGES_DIR} -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=${shared} ${arg_OPTIONS} ${MORE}
+    COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+function(vcpkg_cmake_install)
+  if(NOT CONFIGURE_ONLY)
+    execute_process(COMMAND ${CMAKE_COMMAND} --build ${CURRENT_BUILDTREES_DIR} --target install COMMAND_ERROR_IS_FATAL ANY)
+  endif()
+endfunction()
+
+# share/<port> is where vcpkg looks for packages; the prefix of the targets is one folder less above it.
+function(vcpkg_cmake_config_fixup)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" CONFIG_PATH "")
+  if(CONFIGURE_ONLY)
+    return()
+  endif()
+  file(MAKE_DIRECTORY ${CURRENT_PACKAGES_DIR}/share)
+  file(RENAME ${CURRENT_PACKAGES_DIR}/${arg_CONFIG_PATH} ${CURRENT_PACKAGES_DIR}/share/${PORT})
+  cmake_path(GET arg_CONFIG_PATH PARENT_PATH parent)
+  file(REMOVE_RECURSE ${CURRENT_PACKAGES_DIR}/${parent})
+  foreach(name ${PORT}-targets ${PORT}-config)
+    set(file ${CURRENT_PACKAGES_DIR}/share/${PORT}/${name}.cmake)
+    file(READ ${file} text)
+    set(up "get_filename_component(_IMPORT_PREFIX \"\${_IMPORT_PREFIX}\" PATH)\n")
+    string(REPLACE "${up}${up}${up}" "${up}${up}" text "${text}")
+    string(REPLACE "\${CMAKE_CURRENT_LIST_DIR}/../../../" "\${CMAKE_CURRENT_LIST_DIR}/../../" text "${text}")
+    file(WRITE ${file} "${text}")
+  endforeach()
+endfunction()
+
+function(vcpkg_fixup_pkgconfig)
+endfunction()
+
+function(vcpkg_copy_pdbs)
+endfunction()
+
+function(vcpkg_install_copyright)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "FILE_LIST")
+  configure_file(${arg_FILE_LIST} ${CURRENT_PACKAGES_DIR}/share/${PORT}/copyright COPYONLY)
+endfunction()
+
+include(${PORT_DIR}/portfile.cmake)
