@@ -121,6 +121,39 @@ void bind_train(py::module_& m) {
           },
           py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
           py::arg("want_outputs") = false, py::arg("own_losses") = py::none())
+      .def("sums_size",
+           [](PyTrainer& self) {
+             const ReleaseGil release;
+             return self.trainer.sums_size();
+           })
+      .def(
+          "add",
+          [](PyTrainer& self, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
+             const py::object& sample_weights, bool want_outputs, const py::object& own_losses, std::vector<Index> counts,
+             Index rows, std::uint64_t number, Floats sums, const py::object& ready) {
+            StepPart part{.counts = std::move(counts), .rows = rows, .number = number};
+            if (!ready.is_none()) {
+              part.ready = [&ready](Index begin, Index end) {
+                const py::gil_scoped_acquire gil;
+                ready(begin, end);
+              };
+            }
+            const std::span<float> to(sums.mutable_data(), static_cast<std::size_t>(sums.size()));
+            return run(
+                self.model, inputs, targets, lengths, sample_weights, want_outputs, own_losses,
+                [&](const Batch& b, const Targets& t, std::span<const View> out) { return self.trainer.add(b, t, part, to, out); });
+          },
+          py::arg("inputs"), py::arg("targets"), py::arg("lengths"), py::arg("sample_weights"), py::arg("want_outputs"),
+          py::arg("own_losses"), py::arg("counts"), py::arg("rows"), py::arg("number"), py::arg("sums"),
+          py::arg("ready") = py::none())
+      .def(
+          "finish",
+          [](PyTrainer& self, const Floats& sums) {
+            const std::span<const float> given(sums.data(), static_cast<std::size_t>(sums.size()));
+            const ReleaseGil release;
+            return self.trainer.finish(given);
+          },
+          py::arg("sums"))
       .def(
           "apply_gradients",
           [](PyTrainer& self, const Floats& flat) {

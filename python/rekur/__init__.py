@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
 _LAZY = (
-    "bulk", "cells", "convert", "data", "debug", "hub", "jax", "onnx", "ops", "preprocessing", "sequences", "tasks",
-    "torch", "utils",
+    "bulk", "cells", "convert", "data", "debug", "distributed", "hub", "jax", "onnx", "ops", "preprocessing",
+    "sequences", "tasks", "torch", "utils",
 )  # fmt: skip
 _FUNCTIONS = {
     "compile_cells": "_compile",
@@ -106,6 +106,7 @@ __all__ = [
     "cpu_info",
     "data",
     "debug",
+    "distributed",
     "export_cpp",
     "export_static",
     "fit_readout",

@@ -176,6 +176,25 @@ class Trainer:
         want_outputs: bool = False,
         own_losses: Sequence[_OwnLoss | None] | None = None,
     ) -> tuple[float, list[float], list[_Floats] | None, list[int]]: ...
+    def sums_size(self) -> int:
+        """Floats of the sums of a step in parts: gradients, then what layers observe of the rows."""
+    def add(
+        self,
+        inputs: Sequence[_Array],
+        targets: Sequence[_Array | None],
+        lengths: _Steps,
+        sample_weights: Sequence[_Floats | None] | None,
+        want_outputs: bool,
+        own_losses: Sequence[_OwnLoss | None] | None,
+        counts: Sequence[int],
+        rows: int,
+        number: int,
+        sums: _Floats,
+        ready: Callable[[int, int], None] | None = None,
+    ) -> tuple[float, list[float], list[_Floats] | None, list[int]]:
+        """A part of a step: its share of the losses; ``sums`` is overwritten."""
+    def finish(self, sums: _Floats) -> float:
+        """The update by the sums over all parts; what regularizers add to the loss."""
     def apply_gradients(self, flat: _Floats) -> None:
         """An update by gradients of the caller's own, flat as the parameters."""
     def finalize(self) -> None:

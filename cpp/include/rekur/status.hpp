@@ -166,6 +166,10 @@ REKUR_API Status try_backward(const Model& model, Tape tape, std::span<const Con
 REKUR_API Result<Trainer> try_trainer(Model& model, Text config_json) noexcept;
 REKUR_API Result<StepResult> try_step(Trainer& trainer, const Batch& batch, const Targets& targets,
                                       std::span<const View> outputs = {}) noexcept;
+REKUR_API Result<std::size_t> try_sums_size(const Trainer& trainer) noexcept;
+REKUR_API Result<StepResult> try_add(Trainer& trainer, const Batch& batch, const Targets& targets, const StepPart& part,
+                                     std::span<float> sums, std::span<const View> outputs = {}) noexcept;
+REKUR_API Result<double> try_finish(Trainer& trainer, std::span<const float> sums) noexcept;
 REKUR_API Result<StepResult> try_evaluate(const Trainer& trainer, const Batch& batch, const Targets& targets,
                                           std::span<const View> outputs = {}) noexcept;
 REKUR_API Status try_apply_gradients(Trainer& trainer, std::span<const float> gradients) noexcept;

@@ -47,6 +47,17 @@ struct Targets {
   std::vector<LossFunction> losses = {};
 };
 
+// Some rows of a batch whose other rows are computed elsewhere or later: a part of a training step. What the parts give adds up to
+// the step, and who adds it up, in which order and by which transport, is the caller's affair (docs/distributed.md).
+struct StepPart {
+  std::vector<Index> counts;  // by output: of the whole batch, the rows or valid steps that its loss is a mean over
+  Index rows = 0;             // of the whole batch
+  std::uint64_t number = 0;   // which part this is: noise, such as dropout, is drawn by it
+  // Told on the calling thread, while the part goes backward, which of the sums are what they will be: [begin, end), a layer after
+  // the other, the last layers first; may be missing. It must not call the same trainer. What is never told is so at the end.
+  std::function<void(Index begin, Index end)> ready = {};
+};
+
 // Calls from several threads take turns; evaluations go on side by side. One that was moved from throws Error.
 class REKUR_API Trainer {
  public:
@@ -73,6 +84,17 @@ class REKUR_API Trainer {
   // the optimiser and constraints act as in a step; what regularizers would add is the caller's to add. Those of what is not
   // trained are not read. Throws Error for another number of them, and nothing has changed.
   void apply_gradients(std::span<const float> gradients);
+
+  // A step in parts. `add` computes one: its share of the loss (of each output's, too) and of the gradients, without clipping and
+  // without what regularizers add; `sums` has sums_size() floats, overwritten: the gradients, flat as Model::parameters() has them,
+  // then what layers such as BatchNormalization observed of these rows. Nothing of the model or the trainer changes.
+  // `finish` makes the update by the sums over all parts, and gives what regularizers add to the loss. A layer that normalises by
+  // the batch goes by the rows of its part. Of one part that is the whole batch, both together are `step`, to the bit. They throw
+  // Error, and nothing has changed, for what does not fit.
+  std::size_t sums_size() const;
+  StepResult add(const Batch& batch, const Targets& targets, const StepPart& part, std::span<float> sums,
+                 std::span<const View> outputs = {});
+  double finish(std::span<const float> sums);
 
   // Loss without dropout and without an update.
   StepResult evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs = {}) const;

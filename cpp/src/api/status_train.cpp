@@ -58,6 +58,19 @@ Result<StepResult> try_step(Trainer& trainer, const Batch& batch, const Targets&
   return result_of([&] { return trainer.step(batch, targets, outputs); });
 }
 
+Result<std::size_t> try_sums_size(const Trainer& trainer) noexcept {
+  return result_of([&] { return trainer.sums_size(); });
+}
+
+Result<StepResult> try_add(Trainer& trainer, const Batch& batch, const Targets& targets, const StepPart& part,
+                           std::span<float> sums, std::span<const View> outputs) noexcept {
+  return result_of([&] { return trainer.add(batch, targets, part, sums, outputs); });
+}
+
+Result<double> try_finish(Trainer& trainer, std::span<const float> sums) noexcept {
+  return result_of([&] { return trainer.finish(sums); });
+}
+
 Result<StepResult> try_evaluate(const Trainer& trainer, const Batch& batch, const Targets& targets,
                                 std::span<const View> outputs) noexcept {
   return result_of([&] { return trainer.evaluate(batch, targets, outputs); });

@@ -47,7 +47,8 @@ void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span
   }
 }
 
-void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained) const {
+void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained,
+                     const Ready* ready) const {
   const FlushDenormals flush;
   const runtime::MemoryScope scope(&memory_);
   const HeldStores held(stores_);
@@ -66,7 +67,7 @@ void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View>
     }
     start_gradients(run, *trained);
     if (run.batch_size_ > 0)
-      run_backward(run, d_weights, *trained);
+      run_backward(run, d_weights, *trained, ready);
     else
       fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
   } catch (const std::bad_alloc&) {
@@ -106,7 +107,7 @@ std::vector<char> Graph::wanted_gradients(const Run& run, const Trained& trained
 }
 
 // Of several calls of a layer the last one writes the gradients of its weights, the others add to them, in order.
-void Graph::run_backward(Run& run, std::span<float> d_weights, const Trained& trained) const {
+void Graph::run_backward(Run& run, std::span<float> d_weights, const Trained& trained, const Ready* ready) const {
   const Plan& plan = *run.plan_;
   std::array<Call, layers::Layer::kMostStacked> calls;
   std::array<layers::LayerCall, layers::Layer::kMostStacked> stack;
@@ -139,7 +140,17 @@ void Graph::run_backward(Run& run, std::span<float> d_weights, const Trained& tr
     else
       stack[0].layer->backward_stack(std::span(stack).first(n));
     for (std::size_t k = 0; k < added; ++k) layers::accumulate(apart[k].from, apart[k].to, apart[k].size);
+    if (ready != nullptr) tell_ready(i, n, trained, *ready);
     n = added = 0;
+  }
+}
+
+// Of the `count` nodes from i on, which have gone backward: the weights that no earlier call will add to.
+void Graph::tell_ready(std::size_t i, std::size_t count, const Trained& trained, const Ready& ready) const {
+  for (std::size_t k = i + count; k-- > i;) {
+    const Node& node = topology_.nodes[k];
+    if (node.weights_size() > 0 && !node.again && trained.owner[static_cast<std::size_t>(node.owner)])
+      ready(node.weights_begin, node.weights_end);
   }
 }
 
@@ -175,6 +186,7 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
   c.training = true;
   c.raw = run.raw_[i];
   c.penalties = run.penalties_;
+  c.whole_rows = run.whole_rows_;
   return true;
 }
 
@@ -206,6 +218,12 @@ std::vector<Graph::Following> Graph::following(const Trained& trained) const {
     if (n > 0) found.push_back({{node.store, node.weights_at, node.weights_begin, node.weights_size()}, node.layer.get(), n});
   }
   return found;
+}
+
+Index Graph::observed_size(const Trained& trained) const {
+  Index size = 0;
+  for (const Following& one : following(trained)) size += one.observed;
+  return size;
 }
 
 std::vector<layers::TensorSpec> Graph::inputs_of(const Node& node) const {

@@ -33,6 +33,7 @@ struct RunOptions {
   bool remat = false;     // … keeping little, and computing again in backward what recurrent layers else keep
   std::uint64_t seed = 0, step = 0;
   bool penalties = false;                   // Run::penalty() is wanted, and in backward its gradient
+  Index whole_rows = 0;                     // of a larger batch that the run's is a part of, which penalties are means over
   const struct Trained* trained = nullptr;  // which layers are trained; null: those that are now
   std::vector<bool> raw = {};               // per output (empty: none): leave its final activation out; see Graph::final_activation
   // Empty, or one view an output that receives it.
@@ -73,6 +74,7 @@ class Run {
   std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
   Index batch_size_ = 0;
   bool training_ = false, consumed_ = false, penalties_ = false;
+  Index whole_rows_ = 0;
   double penalty_ = 0;
   std::vector<char> raw_;                 // per node
   std::vector<char> wanted_;              // per tensor: gradients that backward computes
@@ -195,7 +197,10 @@ class Graph {
 
   // Consumes a training run. d_weights is overwritten: gradients of what is not trained are zero or, where the caller says what is
   // trained, stay as they were. Input gradients follow inputs(), overwritten, null: not wanted (an empty span: none wanted).
-  void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained = nullptr) const;
+  // `ready`, where it is given, is told by whoever calls which of d_weights are what they will be: [begin, end), layer by layer.
+  using Ready = FunctionRef<void(Index begin, Index end)>;
+  void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained = nullptr,
+                const Ready* ready = nullptr) const;
 
   // For a layer that has this graph for its own (graph/loop.hpp), which has checked what comes in and prepared the weights. A run
   // may be lent to again and again: to go backward, lend what was lent for its forward pass.
@@ -236,6 +241,7 @@ class Graph {
     Index observed;  // floats
   };
   std::vector<Following> following(const Trained& trained) const;
+  Index observed_size(const Trained& trained) const;
 #endif
 
   // The activation that output k ends in, if a loss may take it over: output k is the whole output of a Dense or Activation layer
@@ -261,8 +267,9 @@ class Graph {
   // `only`: by node, whether it is to run; null: all that the outputs need.
   void run_forward(Run& run, const Trained* trained, const std::vector<char>* only = nullptr) const;
   std::vector<char> behind_masks() const;
-  void run_backward(Run& run, std::span<float> d_weights, const Trained& trained) const;
+  void run_backward(Run& run, std::span<float> d_weights, const Trained& trained, const Ready* ready = nullptr) const;
   bool point_backward(Run& run, std::size_t i, float* d_weights, Call& call) const;
+  void tell_ready(std::size_t i, std::size_t count, const Trained& trained, const Ready& ready) const;
   void start_gradients(Run& run, const Trained& trained) const;
   std::vector<char> wanted_gradients(const Run& run, const Trained& trained) const;
   void bind_values(Run& run) const;

@@ -130,6 +130,7 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
   run.step_ = options.step;
   run.training_ = options.training;
   run.penalties_ = options.penalties;
+  run.whole_rows_ = options.whole_rows;
   run.raw_.assign(t.nodes.size(), false);
   for (std::size_t k = 0; k < options.raw.size(); ++k) {
     const int node = t.producer[static_cast<std::size_t>(t.outputs[k])];
@@ -177,6 +178,7 @@ void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const
     c.step = run.step_;
     c.stream = run.stream_ + static_cast<std::uint32_t>(i);
     c.time = run.time_;
+    c.whole_rows = run.whole_rows_;
   };
   const auto skipped = [&](const Node& node) { return node.source || !node.used || (node.for_penalty && !run.penalties_); };
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {

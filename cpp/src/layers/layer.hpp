@@ -70,6 +70,7 @@ struct Context {
   bool remat = false;                // of a training run: the tape is remat_tape_size() floats
   bool frozen = false;               // the layer is not trained, its statistics least of all
   bool penalties = false;            // backward adds the gradient of penalty()
+  Index whole_rows = 0;              // of a larger batch that this one is a part of: what penalty() is a mean over; 0: batch()
   bool raw = false;                  // leave out the final activation, forward and backward (final_activation() layers only)
   std::uint64_t seed = 0, step = 0;  // of dropout
   std::uint32_t stream = 0;          // the layer's own
@@ -78,6 +79,7 @@ struct Context {
   const float* input(std::size_t i = 0) const { return static_cast<const float*>(inputs[i]); }
   const std::int32_t* ids(std::size_t i = 0) const { return static_cast<const std::int32_t*>(inputs[i]); }
   Index batch() const { return input_specs[0].shape[0]; }
+  Index rows_of_whole() const { return whole_rows > 0 ? whole_rows : batch(); }
   // In place of `step` for what is drawn anew at each step of a loop; masks that are one a sequence go by `step` alone.
   std::uint64_t drawn_step() const { return step ^ (std::uint64_t{time} << 32); }
   // The valid steps of an input's time axis, and of output 0's.

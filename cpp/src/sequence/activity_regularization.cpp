@@ -31,7 +31,7 @@ class ActivityRegularization final : public Layer {
         square += static_cast<double>(x[i]) * static_cast<double>(x[i]);
       }
     }
-    return (static_cast<double>(l1_) * magnitude + static_cast<double>(l2_) * square) / static_cast<double>(run.batch());
+    return (static_cast<double>(l1_) * magnitude + static_cast<double>(l2_) * square) / static_cast<double>(run.rows_of_whole());
   }
 
   void backward(const Context& run) const override {
@@ -40,7 +40,8 @@ class ActivityRegularization final : public Layer {
     const Index n = element_count(run.input_specs[0].shape);
     if (run.d_outputs[0] != nullptr) accumulate(run.d_outputs[0], dx, n);
     if (!run.penalties) return;
-    const float l1 = l1_ / static_cast<float>(run.batch()), l2 = 2 * l2_ / static_cast<float>(run.batch());
+    const auto rows_of_whole = static_cast<float>(run.rows_of_whole());
+    const float l1 = l1_ / rows_of_whole, l2 = 2 * l2_ / rows_of_whole;
     const float* x = run.input();
     const CountedRows rows(run);
     over_rows(run.batch(), rows.size, 3, [&](Index begin, Index end) {

@@ -30,14 +30,14 @@ class AddLoss final : public Layer {
     const CountedRows rows(run);
     double all = 0;
     for (Index b = 0; b < rows.batch; ++b) all = std::accumulate(run.input() + rows.begin(b), run.input() + rows.end(b), all);
-    return all / divisor(rows);
+    return all / divisor(run, rows);
   }
 
   void backward(const Context& run) const override {
     float* const dx = run.d_inputs[0];
     if (dx == nullptr) return;
     const CountedRows rows(run);
-    const auto slope = static_cast<float>(1 / divisor(rows));
+    const auto slope = static_cast<float>(1 / divisor(run, rows));
     over_rows(rows.batch, rows.size, 1, [&](Index begin, Index end) {
       for (Index b = begin; b < end; ++b)
         for (Index i = rows.begin(b); i < rows.end(b); ++i) dx[i] += slope;
@@ -47,7 +47,12 @@ class AddLoss final : public Layer {
 
  private:
 #if REKUR_TRAINING
-  double divisor(const CountedRows& rows) const { return mean_ ? static_cast<double>(std::max<Index>(rows.count(), 1)) : 1; }
+  // Of a part of a batch: the mean of the parts' means, each by its rows.
+  double divisor(const Context& run, const CountedRows& rows) const {
+    if (!mean_) return 1;
+    return static_cast<double>(std::max<Index>(rows.count(), 1)) * static_cast<double>(run.rows_of_whole()) /
+           static_cast<double>(run.batch());
+  }
 #endif
 
   [[maybe_unused]] bool mean_;  // of training alone

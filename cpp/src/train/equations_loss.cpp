@@ -194,7 +194,7 @@ double EquationsLoss::block(const Plan& plan, const Rows& rows, const PairWeight
   if (dx == nullptr) {
     plan.value.run_rows(kernels, inputs, outputs, 0, count, n, memory.code);
   } else {
-    const double share = scale / static_cast<double>(rows.valid() * each);
+    const double share = scale / static_cast<double>(rows.divisor() * each);
     for (Index r = 0; r < count; ++r) std::fill_n(memory.arriving + r * each, each, static_cast<float>(share * weight(begin + r)));
     inputs[plan.pieces.size()] = memory.arriving;
     for (std::size_t i = 0; i < plan.pieces.size(); ++i)
@@ -227,7 +227,7 @@ double EquationsLoss::block(const Plan& plan, const Rows& rows, const PairWeight
 double EquationsLoss::evaluate(const Rows& rows, const float* x, const float* y, Index target, std::span<const float> weights,
                                float* dx, double gradient_scale) const {
   const std::shared_ptr<const Plan> plan = this->plan(rows.F, target);
-  const Index pairs = rows.pairs(), n = plan->features, N = rows.valid();
+  const Index pairs = rows.pairs(), n = plan->features, N = rows.divisor();
   const PairWeights weight(weights, rows);
   const Index in_block = std::min(pairs, block_pairs(std::max({n, rows.F, target})));
   const Index blocks = (pairs + in_block - 1) / in_block;

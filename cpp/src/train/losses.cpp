@@ -397,8 +397,8 @@ double evaluate_sum(const Loss& loss, const Rows& rows, const float* x, const Co
 double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* x, const ConstView& target,
                 std::span<const float> weights, float* dx, double gradient_scale) {
   const Index pairs = rows.pairs();
-  const Index N = rows.valid();
-  if (N == 0) {
+  const Index N = rows.divisor();
+  if (rows.valid() == 0) {
     if (dx) std::fill_n(dx, pairs * rows.F, 0.0f);
     return 0;
   }
@@ -440,7 +440,7 @@ double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* 
 
 double evaluate(const Rows& rows, std::span<const double> values, std::span<const float> weights, float* dx,
                 double gradient_scale) {
-  const Index pairs = rows.pairs(), N = rows.valid();
+  const Index pairs = rows.pairs(), N = rows.divisor();
   const PairWeights weight(weights, rows);
   double total = 0;
   for (Index r = 0; r < pairs; ++r) {

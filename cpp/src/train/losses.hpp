@@ -2,7 +2,8 @@
 //
 //   B batch rows · T time steps (1 for an output without a time axis) · F features
 //
-//   loss = Σ w · value / N      over the valid (row, step) pairs; N is their number, w the sample weight (1 without)
+//   loss = Σ w · value / N      over the valid (row, step) pairs; N is their number, w the sample weight (1 without); of a part of
+//                               a batch N is the number of the whole (Rows::whole), so that the parts' losses add up
 //
 // A step is valid before its row's length. A pair of weight 0 is not there: neither its output nor its target is read, they may be
 // NaN or a class that does not exist, and its gradient is zero. The value of a pair is a mean over its features (the three

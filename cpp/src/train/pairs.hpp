@@ -15,10 +15,12 @@ struct Rows {
   Shape shape = {};                   // of the output but for its features: (B) or (B, T), …; T counts all of them
   layers::RowSteps valid_steps = {};  // of its time axis
   Index places = 1;                   // pairs a step: more than one where there are axes between T and F
+  Index whole = 0;                    // N of a larger batch that these are a part of; 0: they are all there is
 
   bool is_valid(Index row, Index t) const { return valid_steps.is_valid(row, places == 1 ? t : t / places); }
   Index pairs() const { return B * T; }
-  Index valid() const;  // N
+  Index valid() const;
+  Index divisor() const { return whole > 0 ? whole : valid(); }  // N
 };
 
 // (B, F), (B, T, F), ….

@@ -20,6 +20,7 @@ namespace rekur {
 namespace {
 
 constexpr const char* kSlotPrefix = "optimizer/";
+constexpr std::uint64_t kPartSeed = 0x9E3779B97F4A7C15;            // parts draw from seeds far from one another
 constexpr std::uint64_t kMostIterations = std::uint64_t{1} << 53;  // what JSON and a double hold; more steps than anybody takes
 
 // The trainer whose step this thread is in, while a loss of the caller's own runs: it has the turn already.
@@ -150,18 +151,40 @@ struct Trainer::Impl {
     }
   }
 
-  std::unique_ptr<graph::Run> forward(const Batch& batch, bool training, const graph::Trained& trained) const {
+  std::unique_ptr<graph::Run> forward(const Batch& batch, bool training, const graph::Trained& trained,
+                                      const StepPart* part = nullptr) const {
     graph::RunOptions options;
     options.training = training;
     options.remat = remat;
     options.penalties = true;
     options.trained = &trained;
     if (training) options.seed = seed, options.step = iterations;  // of dropout
+    if (part != nullptr) {
+      options.whole_rows = part->rows;
+      options.seed += part->number * kPartSeed;
+    }
     for (const Objective& objective : objectives) options.raw.push_back(objective.raw);
     return graph->forward(batch, options);
   }
 
-  train::Rows rows(const graph::Run& run, std::size_t k) const { return train::rows_of(run.output_shape(k), run.output_steps(k)); }
+  train::Rows rows(const graph::Run& run, std::size_t k, const StepPart* part = nullptr) const {
+    train::Rows rows = train::rows_of(run.output_shape(k), run.output_steps(k));
+    if (part != nullptr) rows.whole = part->counts[k];
+    return rows;
+  }
+
+  void check(const Batch& batch, const StepPart& part, std::span<const float> sums) const {
+    if (part.counts.size() != objectives.size())
+      throw_error("part: expected % counts, one per output, got %", {objectives.size(), part.counts.size()});
+    for (std::size_t k = 0; k < objectives.size(); ++k)
+      if (part.counts[k] < 0)
+        throw_error("part: output '%': expected a count of at least 0, got %", {objectives[k].output, part.counts[k]});
+    const Index rows = batch.inputs.empty() || batch.inputs[0].shape.empty() ? 0 : batch.inputs[0].shape[0];
+    if (part.rows < rows) throw_error("part: it has % rows, and the whole batch %", {rows, part.rows});
+    if (sums.size() != this->sums_size()) throw_error("part: expected room for % sums, got %", {this->sums_size(), sums.size()});
+  }
+
+  std::size_t sums_size() const { return gradients.size() + static_cast<std::size_t>(graph->observed_size(updates.trained())); }
 
   std::span<const float> sample_weights(const Targets& targets, std::size_t k) const {
     return targets.sample_weights.empty() ? std::span<const float>() : targets.sample_weights[k];
@@ -180,36 +203,43 @@ struct Trainer::Impl {
     }
   }
 
-  StepResult losses(graph::Run& run, const Targets& targets, bool want_gradients) const {
+  StepResult losses(graph::Run& run, const Targets& targets, bool want_gradients, const StepPart* part = nullptr) const {
     StepResult result;
     for (std::size_t k = 0; k < objectives.size(); ++k) {
       const Objective& objective = objectives[k];
+      const train::Rows rows = this->rows(run, k, part);
+      const Index valid = rows.valid();
       result.output_losses.push_back(0);
-      result.counts.push_back(rows(run, k).valid());
+      result.counts.push_back(valid);
       if (!objective.loss) continue;
+      if (part != nullptr && part->counts[k] < valid)
+        throw_error("part: output '%': it has % rows or steps that count, and the whole batch %",
+                    {objective.output, valid, part->counts[k]});
       // With weight 0 a loss is only watched: be it NaN, nothing comes of it.
       const bool counts = objective.weight != 0;
       float* gradient = want_gradients && counts ? run.output_gradient(k) : nullptr;
       if (objective.loss->kind == train::LossKind::callback) {
-        result.output_losses[k] = callback(run, targets, k, gradient, want_gradients);
+        result.output_losses[k] = callback(run, rows, targets, k, gradient, want_gradients);
         if (counts) result.loss += objective.weight * result.output_losses[k];
         continue;
       }
       if (objective.loss->kind == train::LossKind::crf) {
-        result.output_losses[k] =
-            graph->chain_loss(run, k, targets.targets[k].i32(), sample_weights(targets, k), gradient, objective.weight);
+        // The mean over rows, whatever their lengths.
+        const double share = part == nullptr ? 1 : static_cast<double>(rows.B) / static_cast<double>(part->rows);
+        result.output_losses[k] = share * graph->chain_loss(run, k, targets.targets[k].i32(), sample_weights(targets, k), gradient,
+                                                            share * objective.weight);
         if (counts) result.loss += objective.weight * result.output_losses[k];
         continue;
       }
-      result.output_losses[k] = train::evaluate(*objective.loss, objective.scores, rows(run, k), run.output(k), targets.targets[k],
+      result.output_losses[k] = train::evaluate(*objective.loss, objective.scores, rows, run.output(k), targets.targets[k],
                                                 sample_weights(targets, k), gradient, objective.weight);
       if (counts) result.loss += objective.weight * result.output_losses[k];
     }
     return result;
   }
 
-  double callback(const graph::Run& run, const Targets& targets, std::size_t k, float* gradient, bool in_step) const {
-    const train::Rows rows = this->rows(run, k);
+  double callback(const graph::Run& run, const train::Rows& rows, const Targets& targets, std::size_t k, float* gradient,
+                  bool in_step) const {
     std::vector<double> values(static_cast<std::size_t>(rows.pairs()));
     const auto size = static_cast<std::size_t>(element_count(run.output_shape(k)));
     if (gradient) std::fill_n(gradient, size, 0.0f);
@@ -303,6 +333,72 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, self.observed, self.iterations + 1, self.seed);
   ++self.iterations;
   return result;
+}
+
+std::size_t Trainer::sums_size() const {
+  const runtime::Call call;
+  Impl& self = this->self();
+  const std::unique_lock turn = self.take_turn();
+  self.updates.follow(self.optimizer);
+  return self.sums_size();
+}
+
+StepResult Trainer::add(const Batch& batch, const Targets& targets, const StepPart& part, std::span<float> sums,
+                        std::span<const View> outputs) {
+  const runtime::Call call;
+  const FlushDenormals flush;
+  Impl& self = this->self();
+  const std::unique_lock turn = self.take_turn();
+  self.check(batch, targets, outputs);
+  self.updates.follow(self.optimizer);
+  self.check(batch, part, sums);
+  const graph::Trained& trained = self.updates.trained();
+  const std::unique_ptr<graph::Run> run = self.forward(batch, true, trained, &part);
+  self.check(*run, targets, outputs);
+  StepResult result = self.losses(*run, targets, true, &part);
+  result.loss += run->penalty();
+  self.deliver(*run, outputs);
+  self.graph->observed(*run, trained, self.observed);
+  const std::span<float> gradients = sums.first(self.gradients.size());
+  if (!trained.all) std::fill(gradients.begin(), gradients.end(), 0.0f);  // what is not trained is nobody's to write
+  const auto tell = [&part](Index begin, Index end) { part.ready(begin, end); };
+  const graph::Graph::Ready ready(tell);
+  self.graph->backward(*run, gradients, {}, &trained, part.ready ? &ready : nullptr);
+  float* to = sums.data() + gradients.size();
+  const float* from = self.observed.data();
+  for (const graph::Graph::Following& one : self.graph->following(trained)) {
+    // By its share of the rows, which takes the place of the number of pairs; nothing where nothing was observed.
+    const float share = from[one.observed - 1] > 0
+                            ? static_cast<float>(static_cast<double>(batch.inputs[0].shape[0]) / static_cast<double>(part.rows))
+                            : 0;
+    for (Index i = 0; i + 1 < one.observed; ++i) *to++ = share > 0 ? *from++ * share : (++from, 0.0f);
+    *to++ = share;
+    ++from;
+  }
+  return result;
+}
+
+double Trainer::finish(std::span<const float> sums) {
+  const runtime::Call call;
+  const FlushDenormals flush;
+  Impl& self = this->self();
+  const std::unique_lock turn = self.take_turn();
+  self.updates.follow(self.optimizer);
+  if (sums.size() != self.sums_size()) throw_error("finish: expected % sums, got %", {self.sums_size(), sums.size()});
+  const graph::Trained& trained = self.updates.trained();
+  std::copy_n(sums.begin(), self.gradients.size(), self.gradients.begin());
+  self.observed.assign(sums.begin() + static_cast<std::ptrdiff_t>(self.gradients.size()), sums.end());
+  float* values = self.observed.data();
+  for (const graph::Graph::Following& one : self.graph->following(trained)) {
+    const float share = values[one.observed - 1];
+    for (Index i = 0; i + 1 < one.observed && share > 0; ++i) values[i] /= share;
+    values += one.observed;
+  }
+  const double added = self.regularizers.value(*self.graph, trained);
+  self.regularizers.add_gradients(*self.graph, trained, self.gradients);
+  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, self.observed, self.iterations + 1, self.seed);
+  ++self.iterations;
+  return added;
 }
 
 void Trainer::apply_gradients(std::span<const float> gradients) {

@@ -116,7 +116,7 @@ class BackupAndRestore(Callback):
             self._save(epoch + 1, 0)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        if self.delete_checkpoint:
+        if self.delete_checkpoint and self._writes():
             for name in (_NAME, _PREVIOUS):
                 if os.path.exists(path := os.path.join(self.backup_dir, name)):
                     os.remove(path)
@@ -133,6 +133,8 @@ class BackupAndRestore(Callback):
         return [entry.layer for entry in self.model._flat().states]
 
     def _save(self, epoch: int, batches: int) -> None:
+        if not self._writes():
+            return
         model = self.model
         bound, totals = model._trainer(), model._totals
         arrays: dict[str, Floats] = {}

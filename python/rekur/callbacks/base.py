@@ -44,10 +44,15 @@ class Callback(Guarded):
     params: Mapping[str, Any]
     _beside: Sequence["Callback"] = ()  # all callbacks of the call
     _last = False  # whether its hooks are called after those of all others
+    _only_writes = False  # whether all it does is for the one process of several that prints and writes files
     _kept: ClassVar[tuple[str, ...]] = ()  # the attributes that get_state gives
 
     def _whose(self) -> str:
         return type(self).__name__
+
+    def _writes(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return _writes(getattr(self, "model", None))
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("model", "params", "_beside")}
@@ -163,6 +168,12 @@ def as_list(given: object) -> list[Any]:
     return callbacks
 
 
+def _writes(model: Any) -> bool:
+    """Whether this process prints and writes files for a model: of several ranks (rekur.distributed) the first."""
+    bound = getattr(model, "_bound", None)
+    return bound is None or bool(bound.writes)
+
+
 class CallbackList(Callback):
     """All callbacks of a call as one: its hooks call theirs, in their order.
 
@@ -200,6 +211,8 @@ class CallbackList(Callback):
 
             if not any(isinstance(c, ProgbarLogger) for c in found):
                 found.append(ProgbarLogger())
+        if not _writes(model):
+            found = [c for c in found if not getattr(c, "_only_writes", False)]
         self.callbacks: list[Any] = sorted(found, key=lambda c: getattr(c, "_last", False) is True)
         if model is not None:
             self.set_model(model)

@@ -129,11 +129,13 @@ class ModelCheckpoint(Monitor):
         if self.save_best_only:
             value, before = self.value(logs), "None" if self.best is None else f"{self.best:.5f}"
             if not self.better(value, self.worst if self.best is None else self.best):
-                if self.verbose:
+                if self.verbose and self._writes():
                     tell(f"Epoch {epoch + 1}: {self.monitor} did not improve from {before}")
                 return
             self.best = value
             reason = f"{self.monitor} improved from {before} to {value:.5f}, "
+        if not self._writes():
+            return
         if self.verbose:
             tell(f"Epoch {epoch + 1}: {reason}saving model to {path}")
         if folder := os.path.dirname(path):

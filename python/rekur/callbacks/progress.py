@@ -13,6 +13,7 @@ class ProgbarLogger(Callback):
     It follows ``verbose`` of the call: 0 is silent, 1 a bar, 2 a line an epoch. Validation within a fit is silent.
     """
 
+    _only_writes = True
     _draws = True
     _progress: Progress | None = None
     _in_fit = False

@@ -49,6 +49,8 @@ class RemoteMonitor(Callback):
         Send the JSON text itself, as application/json, instead of a form.
     """
 
+    _only_writes = True
+
     root = Setting(_root)
     path = Setting(_text)
     field = Setting(_text)

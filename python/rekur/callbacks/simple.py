@@ -32,6 +32,8 @@ class CSVLogger(Callback):
         Whether to go on in a file that is there, whose columns then stay.
     """
 
+    _only_writes = True
+
     _attributes = ("columns",)
     filename = Setting(as_path)
     separator = Setting(_separator)

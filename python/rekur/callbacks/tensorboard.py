@@ -64,6 +64,8 @@ class TensorBoard(Callback):
         From fit or evaluate, without tensorboardX.
     """
 
+    _only_writes = True
+
     log_dir = Setting(as_path)
     histogram_freq = Setting(_count)
     write_graph = Setting(boolean)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from rekur.training.memory import Limit
 from rekur.training.totals import Results, Totals
 
 if TYPE_CHECKING:
+    from rekur.distributed import DataParallel
     from rekur.training.compiled import Compiled
     from rekur.training.truncated import Truncated
 
@@ -72,6 +74,13 @@ def _last_layers(model: _core.Model) -> list[dict[str, Any]]:
     return [calls[split_reference(output)[0]] for output in spec["outputs"]]
 
 
+def _distribution() -> "DataParallel | None":
+    """What was set, if anybody has asked for the module."""
+    module = sys.modules.get("rekur.distributed")
+    found: DataParallel | None = None if module is None else module.distribution()
+    return found
+
+
 class Bound:
     """A compiled model's trainer, and what it takes to read its results."""
 
@@ -117,6 +126,8 @@ class Bound:
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
         self.limit: Limit | None = None
         self.stand_in: Truncated | None = None  # what takes the steps in its place while a fit with tbptt runs
+        self.distribution = _distribution()
+        self.is_shared = False  # whether all ranks of it have begun alike
         ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
         given = [metric for metric, by_weight in self._each_metric() if by_weight]
@@ -212,7 +223,21 @@ class Bound:
         if self.limit is not None:
             arrays = batch.inputs if self.carried is None else self.carried.inputs(batch.inputs)
             self._trainer.set_remat(self.limit.remat(arrays))
+        if self.distribution is not None:
+            self.share()
+            return self.distribution.step(self, batch)
         return self._run(self.trainer.step, batch)
+
+    def share(self, again: bool = False) -> None:
+        """Begin alike on all ranks, where there are several."""
+        if self.distribution is not None and (again or not self.is_shared):
+            self.is_shared = True
+            self.distribution.begin(self)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that prints and writes files."""
+        return self.distribution is None or self.distribution.writes
 
     def limit_memory(self, size: int) -> None:
         """Hold steps to so many bytes, from now on."""
@@ -227,15 +252,22 @@ class Bound:
 
     def evaluate(self, batch: Rows) -> Results:
         """The losses of a batch, and where there are metrics its outputs."""
+        if self.distribution is not None:
+            self.share()
+            return self.distribution.evaluate(self, batch)
         return self._run(self.trainer.evaluate, batch)
 
+    def _own_losses(self, batch: Rows) -> list[Any] | None:
+        """What the engine calls in the middle of a step, by output; None: it computes all losses itself."""
+        if not self._in_python:
+            return None
+        return [
+            _in_python(loss, batch, k) if isinstance(loss, losses_.Numpy) else None
+            for k, loss in enumerate(self.losses)
+        ]
+
     def _run(self, call: Callable[..., Results], batch: Rows) -> Results:
-        own: list[Any] | None = None
-        if self._in_python:
-            own = [
-                _in_python(loss, batch, k) if isinstance(loss, losses_.Numpy) else None
-                for k, loss in enumerate(self.losses)
-            ]
+        own = self._own_losses(batch)
         targets = batch.targets
         if own is not None:  # of any dtype: the engine does not see them
             targets = [None if function is not None else y for function, y in zip(own, targets, strict=True)]

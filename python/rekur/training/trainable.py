@@ -351,6 +351,9 @@ class Trainable(Predicting):
         try:
             hooks.call("on_train_begin", {})
             resumed: Resumed | None = self._resumed  # what a callback restored
+            bound.share(again=True)
+            if bound.distribution is not None:
+                bound.distribution.check_resumed(None if resumed is None else (resumed.epoch, resumed.batches))
             if resumed is not None:
                 initial_epoch = resumed.epoch
                 feed.resume(resumed.first, bound.epochs, bound.seed)
@@ -358,7 +361,7 @@ class Trainable(Predicting):
                     cut.check_resumed(resumed.batches)
             if limit is not None:
                 active.limit_memory(limit)
-            drawn = 0 if hooks.draws_progress() else shown
+            drawn = 0 if hooks.draws_progress() or not bound.writes else shown
             for epoch in range(initial_epoch, epochs):
                 if not feed.has_more():
                     break
@@ -371,6 +374,8 @@ class Trainable(Predicting):
                         taken = batches if cut is None else cut.windows(batches)
                         logs = self._train_epoch(active, taken, hooks, progress, resumed)
                     resumed = None
+                    if bound.distribution is not None:
+                        bound.distribution.settle(active)
                     if watched is not None and validates(epoch) and watched.has_more():
                         with closing(watched.epoch(number)) as batches:
                             whole = batches if cut is None else cut.windows(batches)
@@ -380,6 +385,8 @@ class Trainable(Predicting):
                 finally:
                     progress.close()
                 hooks.call("on_epoch_end", epoch, logs)
+                if bound.distribution is not None:
+                    self.stop_training = bound.distribution.end_epoch(active, self.stop_training)
                 if self.stop_training:
                     break
         finally:
@@ -464,7 +471,7 @@ class Trainable(Predicting):
         feed = self._feed(source, bound, None, steps, reading)
         params = {"epochs": 1, "steps": feed.steps, "verbose": shown}
         hooks = CallbackList(callbacks, model=self, **params)  # type: ignore[arg-type]
-        progress = Progress(0 if hooks.draws_progress() else shown, "evaluate", feed.steps)
+        progress = Progress(0 if hooks.draws_progress() or not bound.writes else shown, "evaluate", feed.steps)
         try:
             with closing(feed.epoch(0)) as batches:
                 results = self._evaluate(bound, batches, progress, hooks)
