@@ -11,6 +11,7 @@ import numpy as np
 
 from rekur import _core
 from rekur._validate import Array, Floats, integer, one_of, real
+from rekur.losses import Numpy
 from rekur.distributed._compress import Compressor, make_compressor
 from rekur.distributed._reduce import FastReducer, OrderedReducer, Reduction
 from rekur.distributed._transport import MPI, Alone, DistributedError, Transport
@@ -193,16 +194,24 @@ class DataParallel:
             found.append(arguments.evaluate(part, rows) if part.start < part.stop else None)
         return self._results(arguments, found, rows)
 
-    def check_resumed(self, place: tuple[int, int] | None) -> None:
-        """Before the first epoch of a fit: whether all ranks resume it from the same (epoch, batches), or none does.
+    def check_fit(self, steps: int | None, epochs: int, place: tuple[int, int] | None) -> None:
+        """Before the first epoch of a fit: whether all ranks have as many steps and epochs before them.
 
         Raises
         ------
         DistributedError
-            If they do not.
+            If they have not, or do not resume a fit from the same place (epoch, batches).
         """
-        mine = np.array([-1, -1] if place is None else place, np.int64)
-        for rank, theirs in enumerate(self.transport.gather(mine) if self.size > 1 else []):
+        if self.size == 1:
+            return
+        epoch, batches = (-1, -1) if place is None else place
+        mine = np.array([-1 if steps is None else steps, epochs, epoch, batches], np.int64)
+        for rank, theirs in enumerate(self.transport.gather(mine)):
+            if (theirs[:2] != mine[:2]).any():
+                raise DistributedError(
+                    f"rank {self.rank}: {mine[1]} epochs of {mine[0]} steps, and {theirs[1]} of {theirs[0]} on rank "
+                    f"{rank}: give every rank the same data, of which each takes its share"
+                )
             if (theirs != mine).any():
                 raise DistributedError(
                     f"rank {self.rank}: rank {rank} found another backup, or none: put the folder of BackupAndRestore "
@@ -379,7 +388,7 @@ class Arguments:
         def call(*given: Any) -> Any:
             return trainer.add(*given, self.counts, rows, shard, sums, ready)
 
-        return self._call(call, part)
+        return self._call(call, part, whole=True)
 
     def evaluate(self, part: slice, rows: int) -> "Results":
         """The share of some rows in the losses of the batch."""
@@ -390,7 +399,10 @@ class Arguments:
             if bound.losses[k] is not None and weight:
                 added -= weight * losses[k]
         share = (part.stop - part.start) / rows
-        shares = [count / whole if whole else 0.0 for count, whole in zip(counts, self.counts, strict=False)]
+        shares = [
+            share if self._by_rows(k) else count / self.counts[k] if self.counts[k] else 0.0
+            for k, count in enumerate(counts)
+        ]
         losses = [value * each for value, each in zip(losses, shares, strict=True)]
         total = added * share
         for k, weight in enumerate(bound.loss_weights):
@@ -398,11 +410,31 @@ class Arguments:
                 total += weight * losses[k]
         return total, losses, outputs, counts
 
-    def _call(self, call: Any, part: slice) -> "Results":
+    def _by_rows(self, k: int) -> bool:
+        """Whether a loss is a mean over rows, where the engine counts steps."""
+        loss = self.bound.losses[k]
+        return loss is not None and (loss._whole_rows or (isinstance(loss, Numpy) and loss._in_file))
+
+    def _of_whole(self, k: int, function: Any, batch: "Rows") -> Any:
+        """A loss of Python's that makes a mean over the rows of a part: as a share of the mean over all rows."""
+        if function is None or not self._by_rows(k):
+            return function
+        count = max(batch.count(k, (len(batch), *self.shapes[k][1:])), 1)
+        factor = (self.counts[k] / count) * (len(batch) / len(self.batch))  # the engine divides by the whole's count
+
+        def scaled(output: Floats, want_gradient: bool) -> tuple[Any, Any]:
+            values, gradient = function(output, want_gradient)
+            return values * factor, None if gradient is None else gradient * np.float32(factor)
+
+        return scaled
+
+    def _call(self, call: Any, part: slice, whole: bool = False) -> "Results":
         bound, carried = self.bound, self.bound.carried
         batch = self.batch.take(part)
         weights = [None if w is None else w[part] for w in self.weights]
         own = bound._own_losses(batch)
+        if own is not None and whole:
+            own = [self._of_whole(k, function, batch) for k, function in enumerate(own)]
         targets = batch.targets
         if own is not None:
             targets = [None if function is not None else y for function, y in zip(own, targets, strict=True)]

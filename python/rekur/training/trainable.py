@@ -314,10 +314,12 @@ class Trainable(Predicting):
                 )
             source = make_source(x, beside(given), rows_of_its_own(batch_size), shuffle)
             bound = self._trainer(source.example().x)
+            bound.share(again=True)
         else:
             if order == "buffer":
                 raise ValueError("shuffle='buffer' is for streams of batches; rows of arrays: shuffle=True")
             bound = self._trainer(Table(given).take(slice(0, 1)).x if stored_in(given) else x)
+            bound.share(again=True)
             source = self._arrays(bound, given, size, order, class_weight, window)
             if share and validation_data is None:
                 source, validation = self._split(
@@ -351,9 +353,9 @@ class Trainable(Predicting):
         try:
             hooks.call("on_train_begin", {})
             resumed: Resumed | None = self._resumed  # what a callback restored
-            bound.share(again=True)
             if bound.distribution is not None:
-                bound.distribution.check_resumed(None if resumed is None else (resumed.epoch, resumed.batches))
+                place = None if resumed is None else (resumed.epoch, resumed.batches)
+                bound.distribution.check_fit(total, epochs, place)
             if resumed is not None:
                 initial_epoch = resumed.epoch
                 feed.resume(resumed.first, bound.epochs, bound.seed)

@@ -1,0 +1,500 @@
+"""rekur.distributed: sums in the order of a tree, steps in parts, ranks of any number with the same bits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ranks
+
+import rekur
+from rekur import layers
+from rekur.distributed import DataParallel, DistributedError
+from rekur.distributed._tree import Node, Sums, frontier, owned, owner, root, rows_of
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="ranks are forked")
+
+
+# The tree.
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 4, 5, 7, 8, 13, 16, 17])
+def test_any_number_of_ranks_adds_up_in_the_same_order(shards):
+    rng = np.random.default_rng(shards)
+    values = (rng.normal(size=(shards, 50)) * 10.0 ** rng.integers(-6, 7, (shards, 1))).astype(np.float32)
+    for rows in (1, shards // 2 + 1, shards, 5 * shards + 3):
+        there = [rows_of(s, shards, rows).start < rows_of(s, shards, rows).stop for s in range(shards)]
+        one = Sums(shards)
+        for s in rng.permutation(shards):
+            one.put(Node(0, int(s)), values[s].copy() if there[s] else None)
+        whole = one.whole()
+        np.testing.assert_allclose(whole, values[there].sum(axis=0, dtype=np.float64), rtol=1e-4, atol=1e-2)
+        for count in range(1, shards + 1):
+            all_ranks = Sums(shards)
+            seen: list[int] = []
+            for rank in range(count):
+                own = owned(rank, count, shards)
+                seen += own
+                assert all(owner(s, count, shards) == rank for s in own)
+                part = Sums(shards)
+                for s in own:
+                    part.put(Node(0, s), values[s].copy() if there[s] else None)
+                front = frontier(own, shards)
+                assert set(front) == set(part.parts)  # what a rank can add up by itself, it has
+                for node in front:
+                    all_ranks.put(node, part.parts[node])
+            assert seen == list(range(shards))
+            np.testing.assert_array_equal(all_ranks.whole(), whole)
+
+
+def test_the_tree_is_not_a_row():
+    """The order is that of a tree: ((a + b) + (c + d)), which other orders differ from."""
+    rng = np.random.default_rng(0)
+    a, b, c, d = rng.normal(size=(4, 1000)).astype(np.float32)
+    sums = Sums(4)
+    for s, values in enumerate((a, b, c, d)):
+        sums.put(Node(0, s), values.copy())
+    np.testing.assert_array_equal(sums.whole(), (a + b) + (c + d))
+    assert (sums.whole() != ((a + b) + c) + d).any()
+    assert root(4) == Node(2, 0)
+
+
+# A step in parts.
+
+
+def _model(seed: int = 3, dropout: float = 0.0, normalise: bool = False) -> rekur.Sequential:
+    middle = [layers.BatchNormalization()] if normalise else []
+    model = rekur.Sequential(
+        [
+            rekur.Input((None, 4)),
+            layers.LSTM(7, return_sequences=True, dropout=dropout),
+            *middle,
+            layers.GRU(5, recurrent_dropout=dropout),
+            layers.Dense(2, kernel_regularizer="l2"),
+        ],
+        seed=seed,
+    )
+    return model
+
+
+def _data(rows: int = 37, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(rows, 9, 4)).astype(np.float32), rng.normal(size=(rows, 2)).astype(np.float32)
+    return x, y, rng.integers(0, 10, rows).astype(np.int32)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_one_part_is_a_step(dropout, normalise):
+    x, y, lengths = _data()
+    results = []
+    for apart in (False, True):
+        model = _model(dropout=dropout, normalise=normalise)
+        model.compile("adam", "huber")
+        bound = model._trainer(x)
+        for _ in range(3):
+            if apart:
+                sums = np.full(bound.trainer.sums_size(), np.nan, np.float32)
+                found = bound.trainer.add([x], [y], [lengths], None, True, None, [len(x)], len(x), 0, sums)
+                added = bound.trainer.finish(sums)
+                results.append((found[0] + added, found[1], found[2][0]))
+            else:
+                found = bound.trainer.step([x], [y], [lengths], None, True, None)
+                results.append((found[0], found[1], found[2][0]))
+        results.append(np.concatenate([w.ravel() for w in model.get_weights()]))
+    for one, other in zip(results[:4], results[4:], strict=True):
+        if isinstance(one, tuple):
+            assert one[0] == pytest.approx(other[0], rel=1e-12) and one[1] == other[1]
+            one, other = one[2], other[2]
+        np.testing.assert_array_equal(one, other)
+
+
+def _losses(kind: str) -> tuple[rekur.Model, list[Any], Any, dict[str, Any]]:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(19, 6, 3)).astype(np.float32)
+    inputs = rekur.Input((None, 3))
+    steps = layers.LSTM(5, return_sequences=True)(inputs)
+    lengths = rng.integers(1, 7, 19).astype(np.int32)
+    if kind == "crf":
+        model = rekur.Model(inputs, layers.CRF(4)(layers.Dense(4)(steps)), seed=1)
+        model.compile("sgd", "crf")
+        return model, [x], rng.integers(0, 4, (19, 6)).astype(np.int32), {"lengths": lengths}
+    if kind == "ctc":
+        model = rekur.Model(inputs, layers.Dense(4)(steps), seed=1)
+        model.compile("sgd", rekur.losses.CTC())
+        return model, [x], rng.integers(1, 4, (19, 2)).astype(np.int32), {"lengths": np.maximum(lengths, 5)}
+    if kind == "two outputs":
+        model = rekur.Model(
+            inputs, [layers.Dense(2)(steps), layers.Dense(3, "softmax")(layers.Step(-1)(steps))], seed=1
+        )
+        model.compile("sgd", ["mae", "sparse_categorical_crossentropy"], loss_weights=[0.3, 2.0])
+        targets = [rng.normal(size=(19, 6, 2)).astype(np.float32), rng.integers(0, 3, 19).astype(np.int32)]
+        return model, [x], targets, {"lengths": lengths}
+    if kind == "added":
+        steps = layers.ActivityRegularization(l1=0.1, l2=0.2)(steps)
+        model = rekur.Model(inputs, layers.Dense(2)(layers.GRU(3)(steps)), seed=1)
+        model.compile("sgd", "mse")
+        return model, [x], rng.normal(size=(19, 2)).astype(np.float32), {}
+    model = rekur.Model(inputs, layers.Dense(2)(layers.GRU(3)(steps)), seed=1)
+    loss: Any = "huber"
+    if kind == "own":
+        loss = lambda t, p: rekur.ops.mean(rekur.ops.abs(t - p) ** 1.5, axis=-1)  # noqa: E731
+    elif kind == "sum":
+        loss = rekur.losses.MeanSquaredError(reduction="sum")
+    model.compile("sgd", loss)
+    options: dict[str, Any] = {"lengths": lengths}
+    if kind == "weights":
+        options["sample_weight"] = rng.uniform(0, 2, 19).astype(np.float32) * (rng.uniform(size=19) > 0.3)
+    return model, [x], rng.normal(size=(19, 2)).astype(np.float32), options
+
+
+@pytest.mark.parametrize("kind", ["plain", "weights", "sum", "own", "two outputs", "added", "crf", "ctc"])
+@pytest.mark.parametrize("shards", [1, 3, 8, 32])
+def test_parts_add_up_to_the_step(kind, shards):
+    """Gradients of all parts are those of the whole batch, and so are losses; of 32 shards of 19 rows some are empty."""
+    whole, x, y, options = _losses(kind)
+    before = whole.get_weights()
+    loss = whole.train_on_batch(x[0], y, **options)
+    with DataParallel(shards=shards).scope():
+        apart, x, y, options = _losses(kind)
+        np.testing.assert_allclose(apart.test_on_batch(x[0], y, **options), loss, rtol=2e-5)
+        np.testing.assert_allclose(apart.train_on_batch(x[0], y, **options), loss, rtol=2e-5)
+    for start, one, other in zip(before, whole.get_weights(), apart.get_weights(), strict=True):
+        np.testing.assert_allclose(other - start, one - start, rtol=2e-3, atol=2e-6)
+        assert not np.array_equal(one, start)
+
+
+def test_what_the_engine_refuses():
+    x, y, _ = _data()
+    model = _model()
+    model.compile("adam", "mse")
+    trainer = model._trainer(x).trainer
+    size = trainer.sums_size()
+
+    def add(counts: Any = (37,), rows: int = 37, room: int = size) -> None:
+        trainer.add([x], [y], None, None, False, None, list(counts), rows, 0, np.zeros(room, np.float32))
+
+    for options, message in [
+        ({"counts": ()}, "expected 1 counts, one per output, got 0"),
+        ({"counts": (36,)}, "it has 37 rows or steps that count, and the whole batch 36"),
+        ({"rows": 36}, "it has 37 rows, and the whole batch 36"),
+        ({"room": size - 1}, f"expected room for {size} sums, got {size - 1}"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            add(**options)
+    with pytest.raises(ValueError, match=f"expected {size} sums, got 3"):
+        trainer.finish(np.zeros(3, np.float32))
+    assert trainer.iterations == 0
+
+
+# Ranks.
+
+
+def _fit(parallel: DataParallel, folder: Path | None = None, epochs: int = 2, **changes: Any) -> dict[str, Any]:
+    x, y, lengths = _data(101)
+    with parallel.scope():
+        model = _model(dropout=0.2, normalise=True)
+        model.compile("adam", "mse", metrics=["mae"])
+        callbacks = [rekur.callbacks.EarlyStopping("val_loss", patience=1)]
+        if folder is not None:
+            callbacks.append(rekur.callbacks.ModelCheckpoint(str(folder / "{epoch}.safetensors")))
+            callbacks.append(rekur.callbacks.CSVLogger(folder / f"{parallel.size}.csv"))
+        options = {"batch_size": 16, "lengths": lengths, "validation_split": 0.2, "verbose": 0} | changes
+        history = model.fit(x, y, epochs=epochs, callbacks=callbacks, **options)
+        loss = model.evaluate(x[:5], y[:5], lengths=lengths[:5])
+        shown = model.predict(x[:3], verbose=0)
+    weights = np.concatenate([w.ravel() for w in model.get_weights()])
+    return {"history": history.history, "weights": weights, "loss": loss, "shown": shown, "crc": zlib.crc32(weights)}
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one["history"] == other["history"] and one["loss"] == other["loss"] and one["crc"] == other["crc"]
+    np.testing.assert_array_equal(one["shown"], other["shown"])
+
+
+@needs_fork
+@pytest.mark.parametrize("shards", [4, 6, 8])
+def test_any_number_of_ranks_has_the_same_bits(shards, tmp_path):
+    alone = _fit(DataParallel(shards=shards))
+    for count in (2, 3, 4):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        found = ranks.run(count, lambda t, f=folder: _fit(DataParallel(t, shards=shards), f))
+        for each in found:
+            _same(each, alone)
+        assert {p.name for p in folder.iterdir()} == {"1.safetensors", "2.safetensors", f"{count}.csv"}
+        assert len((folder / f"{count}.csv").read_text().splitlines()) == 3
+
+
+@needs_fork
+def test_large_layers_travel_while_others_go_backward():
+    """More than a bucket of gradients, so that several leave on their way; the bits are those of one process."""
+    from rekur.distributed import _parallel
+
+    left: list[int] = []
+
+    def fit(parallel: DataParallel) -> Any:
+        leave = _parallel._Flight._leave
+        left.clear()
+
+        def counted(self: Any, *given: Any) -> None:
+            left.append(1)
+            leave(self, *given)
+
+        _parallel._Flight._leave = counted  # type: ignore[method-assign]
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(8, 3, 8)).astype(np.float32), rng.normal(size=(8, 1)).astype(np.float32)
+        with parallel.scope():
+            model = rekur.Sequential(
+                [
+                    rekur.Input((None, 8)), layers.LSTM(256, return_sequences=True), layers.LSTM(256, return_sequences=True),
+                    layers.BatchNormalization(), layers.LSTM(256), layers.Dense(1),
+                ],
+                seed=1,
+            )  # fmt: skip
+            model.compile("sgd", "mse")
+            model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+        return zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()])), len(left)
+
+    alone = fit(DataParallel(shards=4))
+    assert alone[1] == 0
+    for found in ranks.run(2, lambda t: fit(DataParallel(t, shards=4))):
+        assert found[0] == alone[0] and found[1] >= 2
+    for found in ranks.run(3, lambda t: fit(DataParallel(t, shards=4))):
+        assert found[0] == alone[0]
+
+
+@needs_fork
+def test_ranks_begin_alike(tmp_path):
+    """Seeds of their own, as unseeded models have: rank 0's is everybody's."""
+
+    def fit(transport: Any) -> Any:
+        with DataParallel(transport, shards=4).scope():
+            model = _model(seed=transport.rank)
+            model.compile("adam", "mse")
+            x, y, _ = _data()
+            model.fit(x, y, batch_size=8, epochs=1, verbose=0)
+        return zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]))
+
+    first, second = ranks.run(2, fit)
+    assert first == second == ranks.run(1, fit)[0]
+
+
+@needs_fork
+def test_a_fit_goes_on_with_another_number_of_ranks(tmp_path):
+    class Stop(rekur.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.model._trainer().trainer.iterations == 9:
+                raise KeyboardInterrupt
+
+    def fit(transport: Any, stops: bool) -> Any:
+        x, y, lengths = _data(64)
+        with DataParallel(transport, shards=4).scope():
+            model = _model(dropout=0.2)
+            model.compile("adam", "mse", metrics=["mae"])
+            callbacks: list[Any] = [rekur.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=2)]
+            if stops:
+                callbacks.append(Stop())
+            model.fit(x, y, batch_size=8, epochs=3, lengths=lengths, callbacks=callbacks, verbose=0)
+        return zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]))
+
+    (whole,) = ranks.run(1, lambda t: fit(t, False))
+    assert all(isinstance(r, RuntimeError) for r in ranks.run(2, lambda t: fit(t, True)))
+    assert (tmp_path / "backup").exists()
+    assert ranks.run(4, lambda t: fit(t, False)) == [whole] * 4
+    assert not (tmp_path / "backup").exists()
+
+
+@needs_fork
+def test_windows_of_sequences_and_stateful_layers():
+    def fit(transport: Any) -> Any:
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(8, 20, 3)).astype(np.float32), rng.normal(size=(8, 20, 1)).astype(np.float32)
+        found = []
+        for stateful, options in ((False, {"tbptt": 6}), (True, {})):
+            with DataParallel(transport, shards=4).scope():
+                model = rekur.Sequential(
+                    [
+                        rekur.Input(batch_shape=(8, None, 3)),
+                        layers.LSTM(5, return_sequences=True, stateful=stateful),
+                        layers.Dense(1),
+                    ],
+                    seed=1,
+                )
+                model.compile("adam", "mse", metrics=["mae"])
+                history = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0, **options)
+            found.append((history.history, zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]))))
+        return found
+
+    alone = ranks.run(1, fit)[0]
+    for count in (2, 4):
+        for found in ranks.run(count, fit):
+            assert found == alone
+
+
+@needs_fork
+@pytest.mark.parametrize("settings", ["int8", {"name": "top_k", "share": 0.2}, {"name": "power_sgd", "rank": 2}])
+def test_compressed_gradients_train_nearly_as_well(settings):
+    def fit(transport: Any, compression: Any) -> Any:
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(256, 12, 3)).astype(np.float32)
+        y = x[:, :, :1].cumsum(axis=1)[:, -1] / 4
+        with DataParallel(transport, shards=4, compression=compression).scope():
+            model = rekur.Sequential([rekur.Input((None, 3)), layers.LSTM(16), layers.Dense(1)], seed=1)
+            model.compile(rekur.optimizers.Adam(0.01), "mse")
+            history = model.fit(x, y, batch_size=32, epochs=12, verbose=0)
+        return history.history["loss"], zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]))
+
+    plain = ranks.run(2, lambda t: fit(t, None))
+    found = ranks.run(2, lambda t: fit(t, settings))
+    assert found[0] == found[1] != plain[0]
+    assert found[0][0][-1] < 0.15 * found[0][0][0] and found[0][0][-1] < 3 * plain[0][0][-1] + 0.01
+
+
+@needs_fork
+def test_local_steps():
+    def fit(transport: Any, steps: int) -> Any:
+        x, y, lengths = _data(96)
+        with DataParallel(transport, shards=4, local_steps=steps).scope():
+            model = _model()
+            model.compile("sgd", "mse", metrics=["mae"])
+            history = model.fit(x, y, batch_size=16, epochs=4, lengths=lengths, verbose=0)
+        return history.history, zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]))
+
+    found = ranks.run(2, lambda t: fit(t, 4))
+    assert found[0] == found[1]
+    assert found[0][0]["loss"][-1] < found[0][0]["loss"][0]
+    # One step of plain SGD on each half, then the mean: a step on the whole batch, but for the regulariser's rounding.
+    one, whole = ranks.run(2, lambda t: fit(t, 1))[0], ranks.run(2, lambda t: fit(t, 2))[0]
+    np.testing.assert_allclose(one[0]["loss"], whole[0]["loss"], rtol=0.02)
+
+
+@needs_fork
+def test_what_ranks_must_have_in_common():
+    def fit(transport: Any, what: str) -> Any:
+        x, y, _ = _data(40 - 8 * (what == "rows" and transport.rank))
+        if what == "data" and transport.rank:
+            x = x + 1
+        with DataParallel(transport, shards=4).scope():
+            model = _model(dropout=0.1 * transport.rank if what == "model" else 0.0)
+            model.compile("adam" if what != "optimizer" or not transport.rank else "sgd", "mse")
+            model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+        return "through"
+
+    for what, message in [
+        ("model", "has another model, or compiled it otherwise"),
+        ("optimizer", "has another model, or compiled it otherwise"),
+        ("rows", "give every rank the same data"),
+    ]:
+        found = ranks.run(2, lambda t, w=what: fit(t, w), timeout=10)
+        assert any(message in str(r) for r in found), (what, found)
+        assert all(isinstance(r, RuntimeError) for r in found)
+    # Other numbers in as many rows are another share of another batch: nobody can tell.
+    assert ranks.run(2, lambda t: fit(t, "data")) == ["through", "through"]
+
+
+@needs_fork
+def test_a_rank_that_is_not_there_is_missed():
+    def fit(transport: Any) -> Any:
+        return _fit(DataParallel(transport, shards=4))
+
+    begun = time.monotonic()
+    found = ranks.run(3, fit, timeout=2, dies=1)
+    assert time.monotonic() - begun < 20
+    assert found[1] is None and all(isinstance(found[r], RuntimeError) for r in (0, 2))
+
+
+def test_settings_that_cannot_be():
+    for options, message in [
+        ({"shards": 0}, "shards"),
+        ({"reduction": "quick"}, "reduction"),
+        ({"compression": "int4"}, "int4"),
+        ({"compression": {"name": "int8", "blocks": 3}}, "blocks"),
+        ({"compression": {"name": "top_k", "share": 0}}, "share must be above 0"),
+        ({"compression": "int8", "local_steps": 2}, "goes with"),
+        ({"local_steps": 0}, "local_steps"),
+        ({"timeout": -1}, "timeout"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=message):
+            DataParallel(**options)
+    with pytest.raises(TypeError, match="expected a DataParallel"):
+        rekur.distributed.set_distribution("mpi")  # type: ignore[arg-type]
+    assert issubclass(DistributedError, RuntimeError)
+
+
+# MPI.
+
+mpiexec = shutil.which("mpiexec")
+_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
+         "OMPI_MCA_hwloc_base_binding_policy": "none", "OMP_NUM_THREADS": "1"}  # fmt: skip
+_SCRIPT = """
+import sys, time, zlib, os, signal
+import numpy as np
+import rekur
+from rekur import layers
+parallel = rekur.distributed.DataParallel(shards=4, timeout=float(sys.argv[2]))
+rekur.distributed.set_distribution(parallel)
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(64, 9, 4)).astype("f4"), rng.normal(size=(64, 1)).astype("f4")
+model = rekur.Sequential([rekur.Input((None, 4)), layers.LSTM(64, dropout=0.1), layers.Dense(1)], seed=1)
+model.compile("adam", "mse")
+class Act(rekur.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1 and parallel.rank == 1:
+            if sys.argv[1] == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif sys.argv[1] == "hangs":
+                time.sleep(120)
+            elif sys.argv[1] == "slow":
+                time.sleep(1)
+            elif sys.argv[1] == "raises":
+                raise ValueError("something in the data")
+model.fit(x, y, batch_size=16, epochs=3, verbose=2, callbacks=[Act()])
+sys.stdout.write(f"weights {zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]).tobytes())}\\n")
+"""
+
+
+def _mpi(count: int, tmp_path: Path, what: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    pytest.importorskip("mpi4py")
+    if mpiexec is None:
+        pytest.skip("no mpiexec")
+    script = tmp_path / "train.py"
+    script.write_text(_SCRIPT)
+    source = str(Path(rekur.__file__).parents[1])
+    environment = {**os.environ, **_ROOT, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
+    command = [mpiexec, "-n", str(count), sys.executable, str(script), what or "none", str(timeout)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+
+
+def test_mpi_has_the_bits_of_one_process(tmp_path):
+    found = set()
+    for count in (1, 2, 3):
+        done = _mpi(count, tmp_path, "slow" if count == 2 else "")
+        assert done.returncode == 0, done.stderr
+        told = [line for line in done.stdout.splitlines() if line.startswith("weights")]
+        assert len(told) == count
+        assert done.stdout.count("Epoch 3/3") == 1  # one rank prints
+        found |= set(told)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("dies", "signal 9"), ("hangs", "no answer from rank 1"), ("raises", "rank 1 ends by ValueError")],
+)
+def test_mpi_ends_clearly(what, message, tmp_path):
+    begun = time.monotonic()
+    done = _mpi(2, tmp_path, what, timeout=5)
+    assert done.returncode != 0 and time.monotonic() - begun < 60
+    assert message in done.stderr + done.stdout, done.stderr + done.stdout
+    assert "weights" not in done.stdout
+    assert signal.SIGKILL == 9
