@@ -8,6 +8,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ class Sockets(Transport):
         self._peers = peers
         self._sending: dict[int, list[list[Any]]] = {peer: [] for peer in peers}
         self._receiving: dict[int, list[list[Any]]] = {peer: [] for peer in peers}
-        self.sent = 0
 
     def start_send(self, array: np.ndarray, to: int) -> Any:
         return self._add(self._sending[to], array)
@@ -40,10 +40,13 @@ class Sockets(Transport):
     def is_done(self, request: Any) -> bool:
         for peer, link in self._peers.items():
             self._move(self._sending[peer], link.send)
-            self._move(self._receiving[peer], lambda view, link=link: link.recv_into(view) or self._gone(peer))
+            self._move(self._receiving[peer], partial(self._receive, peer, link))
         return bool(request[1] == len(request[0]))
 
-    def _gone(self, peer: int) -> int:
+    @staticmethod
+    def _receive(peer: int, link: socket.socket, view: memoryview) -> int:
+        if count := link.recv_into(view):
+            return count
         raise ConnectionError(f"rank {peer} has gone")
 
     def _move(self, queue: list[list[Any]], call: Callable[[Any], int]) -> None:
@@ -54,7 +57,6 @@ class Sockets(Transport):
                     moved = call(view[done:])
                 except BlockingIOError:
                     return
-                self.sent += moved if call.__name__ == "send" else 0
                 queue[0][1] += moved
             if queue[0][1] == len(view):
                 queue.pop(0)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ranks
 
+import ranks
 import rekur
 from rekur import layers
 from rekur.distributed import DataParallel, DistributedError
@@ -160,7 +160,7 @@ def _losses(kind: str) -> tuple[rekur.Model, list[Any], Any, dict[str, Any]]:
 @pytest.mark.parametrize("kind", ["plain", "weights", "sum", "own", "two outputs", "added", "crf", "ctc"])
 @pytest.mark.parametrize("shards", [1, 3, 8, 32])
 def test_parts_add_up_to_the_step(kind, shards):
-    """Gradients of all parts are those of the whole batch, and so are losses; of 32 shards of 19 rows some are empty."""
+    """Gradients of all parts are those of the whole batch, and so are losses; of 32 shards some have none of 19 rows."""
     whole, x, y, options = _losses(kind)
     before = whole.get_weights()
     loss = whole.train_on_batch(x[0], y, **options)
@@ -256,8 +256,9 @@ def test_large_layers_travel_while_others_go_backward():
         with parallel.scope():
             model = rekur.Sequential(
                 [
-                    rekur.Input((None, 8)), layers.LSTM(256, return_sequences=True), layers.LSTM(256, return_sequences=True),
-                    layers.BatchNormalization(), layers.LSTM(256), layers.Dense(1),
+                    rekur.Input((None, 8)), layers.LSTM(256, return_sequences=True),
+                    layers.LSTM(256, return_sequences=True), layers.BatchNormalization(), layers.LSTM(256),
+                    layers.Dense(1),
                 ],
                 seed=1,
             )  # fmt: skip

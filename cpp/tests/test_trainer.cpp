@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "rekur/runtime.hpp"
@@ -211,6 +213,68 @@ TEST_CASE("trainer: a step is forward, gradient of the loss, backward, update") 
       }
     }
   });
+}
+
+TEST_CASE("trainer: parts of a step add up to it") {
+  const Data data(12, 9, 1, false, 5);
+  for (const double dropout : {0.0, 0.3}) {
+    Model whole = make_model(forecaster("linear", 1, false, dropout)), apart = make_model(forecaster("linear", 1, false, dropout));
+    Trainer one(whole, training(kMse)), other(apart, training(kMse));
+    // All rows as one part: a step, to the bit.
+    Floats sums(other.sums_size());
+    const StepPart all{.counts = {12}, .rows = 12};
+    const double loss = one.step(data.batch(), data.targets()).loss;
+    CHECK(other.add(data.batch(), data.targets(), all, sums).loss == loss);
+    CHECK(same_bits(weights_of(apart), weights_of(make_model(forecaster("linear", 1, false, dropout)))));
+    other.finish(sums);
+    CHECK(same_bits(weights_of(whole), weights_of(apart)));
+    CHECK(other.iterations() == 1);
+    if (dropout > 0) continue;  // parts draw by their numbers
+
+    // Rows 0 to 4 and 5 to 11.
+    Floats total(sums.size());
+    double losses = 0;
+    std::vector<std::pair<Index, Index>> told;
+    for (const auto [begin, end] : {std::pair<Index, Index>{0, 5}, {5, 12}}) {
+      const Batch batch{{{data.x.data() + begin * 27, {end - begin, 9, 3}, DType::float32}},
+                        {std::span(data.lengths).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))}};
+      const Targets targets{
+          {{data.y.data() + begin, {end - begin, 1}, DType::float32}},
+          {std::span(data.weights).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))}};
+      StepPart part{.counts = {12}, .rows = 12, .number = static_cast<std::uint64_t>(begin)};
+      if (begin > 0) part.ready = [&told](Index from, Index to) { told.emplace_back(from, to); };
+      losses += other.add(batch, targets, part, sums).loss;
+      for (std::size_t i = 0; i < sums.size(); ++i) total[i] += sums[i];
+    }
+    CHECK(losses == doctest::Approx(one.step(data.batch(), data.targets()).loss).epsilon(1e-5));
+    other.finish(total);
+    CHECK(largest_difference(weights_of(whole), weights_of(apart)) < 2e-5);
+    REQUIRE(told.size() == 2);  // the dense layer, then the LSTM below it
+    CHECK(told[0].first == told[1].second);
+    CHECK(told[1].first == 0);
+    CHECK(told[0].second == static_cast<Index>(whole.weight_count()));
+  }
+}
+
+TEST_CASE("trainer: parts that do not fit are refused, and what hears of them may throw") {
+  const Data data(4, 5, 1, false, 5);
+  Model model = make_model(forecaster("linear"));
+  Trainer trainer(model, training(kMse));
+  const Floats before = weights_of(model);
+  Floats sums(trainer.sums_size());
+  CHECK_THROWS_WITH_AS(trainer.add(data.batch(), data.targets(), {.counts = {}, .rows = 4}, sums),
+                       "part: expected 1 counts, one per output, got 0", Error);
+  CHECK_THROWS_WITH_AS(trainer.add(data.batch(), data.targets(), {.counts = {4}, .rows = 3}, sums),
+                       "part: it has 4 rows, and the whole batch 3", Error);
+  CHECK_THROWS_AS(trainer.add(data.batch(), data.targets(), {.counts = {3}, .rows = 4}, sums), Error);
+  CHECK_THROWS_AS(trainer.add(data.batch(), data.targets(), {.counts = {-1}, .rows = 4}, sums), Error);
+  CHECK_THROWS_AS(trainer.add(data.batch(), data.targets(), {.counts = {4}, .rows = 4}, std::span(sums).first(3)), Error);
+  CHECK_THROWS_AS(trainer.finish(std::span(sums).first(3)), Error);
+  const StepPart part{.counts = {4}, .rows = 4, .ready = [](Index, Index) { throw std::runtime_error("the wire is cut"); }};
+  CHECK_THROWS_WITH_AS(trainer.add(data.batch(), data.targets(), part, sums), "the wire is cut", std::runtime_error);
+  CHECK(same_bits(weights_of(model), before));
+  CHECK(trainer.iterations() == 0);
+  CHECK_NOTHROW(trainer.step(data.batch(), data.targets()));
 }
 
 TEST_CASE("trainer: evaluate has no dropout, changes nothing, and delivers what predict does") {

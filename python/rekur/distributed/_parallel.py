@@ -11,11 +11,11 @@ import numpy as np
 
 from rekur import _core
 from rekur._validate import Array, Floats, integer, one_of, real
-from rekur.losses import Numpy
 from rekur.distributed._compress import Compressor, make_compressor
 from rekur.distributed._reduce import FastReducer, OrderedReducer, Reduction
 from rekur.distributed._transport import MPI, Alone, DistributedError, Transport
 from rekur.distributed._tree import Node, Sums, owned, rows_of
+from rekur.losses import Numpy
 
 if TYPE_CHECKING:
     from rekur.training.bound import Bound
@@ -449,8 +449,8 @@ class Arguments:
         )  # fmt: skip
         if self._kept is None:
             self._kept = [np.zeros(shape, np.float32) for shape in self.shapes]
-        for whole, some in zip(self._kept, outputs, strict=True):
-            whole[part] = some
+        for kept, some in zip(self._kept, outputs, strict=True):
+            kept[part] = some
         carried.keep(self._kept)
         public = len(bound.outputs)
         return loss, losses[:public], outputs[:public], counts[:public]

@@ -186,6 +186,12 @@ class MPI(Transport):
             request.pop()
         return not request
 
+    def all_reduce(self, array: NDArray[np.float32]) -> None:
+        """The sum over ranks, in place, in whatever order MPI adds it up."""
+        from mpi4py import MPI as mpi
+
+        self._comm.Allreduce(mpi.IN_PLACE, array, mpi.SUM)
+
     def abort(self, message: str) -> NoReturn:
         """End all ranks."""
         import sys
