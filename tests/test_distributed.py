@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import network
 import ranks
 import rekur
 from rekur import layers
@@ -160,7 +162,7 @@ def _losses(kind: str) -> tuple[rekur.Model, list[Any], Any, dict[str, Any]]:
 @pytest.mark.parametrize("kind", ["plain", "weights", "sum", "own", "two outputs", "added", "crf", "ctc"])
 @pytest.mark.parametrize("shards", [1, 3, 8, 32])
 def test_parts_add_up_to_the_step(kind, shards):
-    """Gradients of all parts are those of the whole batch, and so are losses; of 32 shards some have none of 19 rows."""
+    """Gradients of all parts are those of the whole batch, and so are losses; of 32 shards some are without a row."""
     whole, x, y, options = _losses(kind)
     before = whole.get_weights()
     loss = whole.train_on_batch(x[0], y, **options)
@@ -464,7 +466,8 @@ sys.stdout.write(f"weights {zlib.crc32(np.concatenate([w.ravel() for w in model.
 """
 
 
-def _mpi(count: int, tmp_path: Path, what: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def _command(count: int, tmp_path: Path, what: str, timeout: float, *options: str) -> tuple[list[str], dict[str, str]]:
+    """What starts so many ranks, and in which environment."""
     pytest.importorskip("mpi4py")
     if mpiexec is None:
         pytest.skip("no mpiexec")
@@ -472,7 +475,12 @@ def _mpi(count: int, tmp_path: Path, what: str = "", timeout: float = 60) -> sub
     script.write_text(_SCRIPT)
     source = str(Path(rekur.__file__).parents[1])
     environment = {**os.environ, **_ROOT, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
-    command = [mpiexec, "-n", str(count), sys.executable, str(script), what or "none", str(timeout)]
+    command = [mpiexec, "-n", str(count), *options, sys.executable, str(script), what or "none", str(timeout)]
+    return command, environment
+
+
+def _mpi(count: int, tmp_path: Path, what: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    command, environment = _command(count, tmp_path, what, timeout)
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
 
 
@@ -499,3 +507,53 @@ def test_mpi_ends_clearly(what, message, tmp_path):
     assert message in done.stderr + done.stdout, done.stderr + done.stdout
     assert "weights" not in done.stdout
     assert signal.SIGKILL == 9
+
+
+def _on_hosts(hosts: Any, tmp_path: Path, what: str, timeout: float) -> subprocess.Popen[str]:
+    """One rank on each of two hosts, whose only line is ours."""
+    version = subprocess.run([str(mpiexec), "--version"], capture_output=True, text=True).stdout
+    if "Open MPI" not in version and "OpenRTE" not in version:
+        pytest.skip("other MPIs than Open MPI are told otherwise what hosts there are")
+    words = {"plm_rsh_agent": hosts.agent(tmp_path), "plm_rsh_no_tree_spawn": 1, "pml": "ob1", "btl": "tcp,self",
+             "oob_tcp_if_include": "10.77.0.0/24", "btl_tcp_if_include": "10.77.0.0/24",
+             # How soon mpiexec itself misses a host: minutes, if nothing is said.
+             "oob_tcp_keepalive_time": 2, "oob_tcp_keepalive_intvl": 1, "oob_tcp_keepalive_probes": 3}  # fmt: skip
+    options = [word for name, value in words.items() for word in ("--mca", name, str(value))]
+    sent = [word for name in ("PYTHONPATH", *_ROOT) for word in ("-x", name)]
+    command, environment = _command(2, tmp_path, what, timeout, *options, "--host", ",".join(hosts.addresses), *sent)
+    command = ["ip", "netns", "exec", hosts.names[0], *command]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.skipif(bool(network.why_not()), reason=f"no hosts of our own: {network.why_not()}")
+def test_two_hosts_on_a_slow_line(tmp_path):
+    alone = next(line for line in _mpi(1, tmp_path).stdout.splitlines() if line.startswith("weights"))
+    with network.Hosts(delay=0.002, rate=2e6) as hosts:
+        process = _on_hosts(hosts, tmp_path, "", 60)
+        told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert [line for line in told.splitlines() if line.startswith("weights")] == [alone] * 2
+
+
+@pytest.mark.skipif(bool(network.why_not()), reason=f"no hosts of our own: {network.why_not()}")
+def test_a_line_that_is_cut_ends_both_sides(tmp_path):
+    with network.Hosts() as hosts:
+        process = _on_hosts(hosts, tmp_path, "slow", 4)
+        seen, begun = "", 0.0
+        timer = threading.Timer(90, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen += line
+            if line.startswith("Epoch 2/3"):  # rank 1 now sleeps for a second
+                hosts.cut, begun = True, time.monotonic()
+        timer.cancel()
+        process.wait(timeout=60)
+    assert process.returncode != 0 and time.monotonic() - begun < 45, seen
+    assert "no answer from rank 1" in seen, seen
+    assert "weights" not in seen
+    # The other side, of which nobody here hears any more, has ended as well.
+    deadline = time.monotonic() + 30
+    while subprocess.run(["pgrep", "-f", str(tmp_path / "train.py")], capture_output=True).stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
