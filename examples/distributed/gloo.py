@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 examples/distributed/gloo.py
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,22 @@ import rekur
 class Gloo(rekur.distributed.Transport):
     """Ranks of torch's default process group, which must be one of gloo.
 
-    Messages of two ranks are told apart by the order in which they are sent.
+    Messages of two ranks are told apart by the order in which they are sent. Gloo's requests can be waited for, not
+    asked, so a thread waits for each.
     """
 
     def __init__(self, timeout: float = 300.0) -> None:
         self.rank, self.size, self.timeout = dist.get_rank(), dist.get_world_size(), timeout
+        self._waiters = ThreadPoolExecutor(4 * self.size)
 
     def start_send(self, array: np.ndarray, to: int) -> Any:
-        return dist.isend(torch.from_numpy(array.reshape(-1).view(np.uint8)), to)
+        return self._waiters.submit(dist.isend(torch.from_numpy(array.reshape(-1).view(np.uint8)), to).wait)
 
     def start_receive(self, array: np.ndarray, source: int) -> Any:
-        return dist.irecv(torch.from_numpy(array.reshape(-1).view(np.uint8)), source)
+        return self._waiters.submit(dist.irecv(torch.from_numpy(array.reshape(-1).view(np.uint8)), source).wait)
 
     def is_done(self, request: Any) -> bool:
-        return bool(request.is_completed())
+        return bool(request.done())
 
     def all_reduce(self, array: np.ndarray) -> None:
         """For ``DataParallel(reduction="fast")``."""
