@@ -235,7 +235,7 @@ TEST_CASE("trainer: parts of a step add up to it") {
     Floats total(sums.size());
     double losses = 0;
     std::vector<std::pair<Index, Index>> told;
-    for (const auto [begin, end] : {std::pair<Index, Index>{0, 5}, {5, 12}}) {
+    for (const auto& [begin, end] : {std::pair<Index, Index>{0, 5}, {5, 12}}) {
       const Batch batch{{{data.x.data() + begin * 27, {end - begin, 9, 3}, DType::float32}},
                         {std::span(data.lengths).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))}};
       const Targets targets{
