@@ -129,7 +129,7 @@ int main(int argc, char** argv) {
   REQUIRE_FAILURE(rekur::try_set_signal(*model, {.latency = -1}), Code::invalid_argument, "latency");
   REQUIRE((*rekur::try_stream(*model, {.sample_rate = 96000})).rate_match() == rekur::RateMatch::matched);
   REQUIRE(rekur::try_set_signal(*model, {}));
-  REQUIRE(rekur::try_model(kSpec, {}));
+  REQUIRE(rekur::try_model(kSpec, std::span<const rekur::SharedLayer>()));
   REQUIRE_FAILURE(rekur::try_set_trained(*model, "nobody", false), Code::invalid_argument, "unknown layer 'nobody'");
   train(*model, x);
 #else

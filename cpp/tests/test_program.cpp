@@ -96,7 +96,7 @@ TEST_CASE("programs: what stood in a tape before changes no gradient") {
         std::vector<std::vector<float>> found;
         for (const float before : {0.0f, std::numeric_limits<float>::quiet_NaN()}) {
           const Index size = layer.tape_size(T, B, false);
-          recurrent::Buffer tape(size);
+          Buffer tape(size);
           std::fill_n(tape.data(), size, before);
           std::vector<float> y(dy.size()), dx(x.size()), all(kernel.size() + recurrent_kernel.size() + bias.size() + units.size());
           recurrent::Backward b;

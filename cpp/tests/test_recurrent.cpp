@@ -164,7 +164,7 @@ Result engine(const Case& k, const Data& d, bool units_first = false) {
   o.dh0 = like(h0), o.dc0 = like(c0);
   const recurrent::Weights<const float> weights{w.data(), r.data(), bias.data(), peephole.data()};
   layer.prepare(weights, 1);
-  const recurrent::Buffer tape(layer.tape_size(k.T, k.B, false));
+  const Buffer tape(layer.tape_size(k.T, k.B, false));
   recurrent::Forward f;
   f.layer = &layer, f.T = k.T, f.B = k.B, f.reverse = k.reverse;
   f.x = {x.data(), k.T * k.I, k.I};

@@ -55,7 +55,7 @@ TEST_CASE("steady state: passes of a size seen before take no memory") {
       lengths[0] = T / 2;
       const recurrent::Weights<const float> weights{w.data(), r.data(), bias.data(), peephole.data()};
       layer.prepare(weights, 1);
-      const recurrent::Buffer tape(layer.tape_size(T, B, false));
+      const Buffer tape(layer.tape_size(T, B, false));
       recurrent::Forward infer;
       infer.layer = &layer, infer.T = T, infer.B = B, infer.lengths = lengths.data();
       infer.x = {x.data(), T * I, I};
