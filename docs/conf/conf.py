@@ -14,7 +14,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "refer
 root_doc = "index"
 include_patterns = [
     "index.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**", "cpp/examples/README.md",
-    "examples/browser/README.md",
+    "examples/browser/README.md", "bindings/rust/README.md",
 ]  # fmt: skip
 exclude_patterns = ["docs/conf"]
 nitpicky = True  # a reference to what is not there is a warning, and warnings are errors
