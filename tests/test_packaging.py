@@ -178,6 +178,14 @@ def test_the_port_lays_out_what_vcpkg_asks_for(tmp_path: Path) -> None:
     assert "find_package(rekur CONFIG REQUIRED)" in usage and "rekur::rekur" in usage
 
 
+@needs_cmake
+def test_a_copied_port_has_no_source(tmp_path: Path) -> None:
+    copied = shutil.copytree(PORT, tmp_path / "ports/rekur")
+    words = ["cmake", f"-DPORT_DIR={copied}", f"-DWORK={tmp_path}", "-DCONFIGURE_ONLY=ON", "-P", str(FUNCTIONS)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode and "overlay port of rekur's source tree" in " ".join(done.stderr.split())
+
+
 @builds
 @needs_cmake
 @needs_compiler

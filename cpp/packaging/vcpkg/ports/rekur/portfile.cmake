@@ -1,7 +1,11 @@
 # The source is the tree that this port lies in: vcpkg install rekur --overlay-ports=DIR/cpp/packaging/vcpkg/ports. A registry's form
-# has, instead of the next line, the archive of a release:
+# has, instead of what comes next, the archive of a release:
 #   vcpkg_from_github(OUT_SOURCE_PATH SOURCE_PATH REPO <owner>/rekur REF "v${VERSION}" SHA512 <of the archive> HEAD_REF main)
 get_filename_component(SOURCE_PATH "${CURRENT_PORT_DIR}/../../../../.." ABSOLUTE)
+if(NOT EXISTS "${SOURCE_PATH}/cpp/include/rekur/rekur.h")
+  message(FATAL_ERROR "rekur: this port is an overlay port of rekur's source tree, in cpp/packaging/vcpkg/ports, and there is none around "
+                      "${CURRENT_PORT_DIR}")
+endif()
 
 vcpkg_check_features(OUT_FEATURE_OPTIONS FEATURE_OPTIONS
   FEATURES
