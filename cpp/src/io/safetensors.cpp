@@ -258,4 +258,11 @@ template ArrayView view<double>(Shape, std::span<const double>);
 template ArrayView view<std::int32_t>(Shape, std::span<const std::int32_t>);
 template ArrayView view<std::int64_t>(Shape, std::span<const std::int64_t>);
 
+Views views(const File& file) {
+  Views result;
+  for (const auto& [tensor_name, array] : file.tensors)
+    result.emplace(tensor_name, ArrayView{array.type, array.shape, array.bytes});
+  return result;
+}
+
 }  // namespace rekur::safetensors

@@ -83,13 +83,6 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
 
 }  // namespace
 
-Views views(const File& file) {
-  Views result;
-  for (const auto& [tensor_name, array] : file.tensors)
-    result.emplace(tensor_name, ArrayView{array.type, array.shape, array.bytes});
-  return result;
-}
-
 std::vector<std::byte> serialize(const std::map<std::string, std::string>& metadata, const Views& tensors,
                                  std::span<const std::string> first) {
   const Layout layout = lay_out(metadata, tensors, first);
