@@ -99,7 +99,7 @@ def test_members_of_classes(name: str) -> None:
         assert isinstance(found, property), entry
         assert (found.fset is not None) == (entry in settable), entry
     for entry, node in methods.items():
-        assert stub_arguments(node) == built_arguments(vars(built)[entry]), entry
+        assert stub_arguments(node) == built_arguments(getattr(built, entry)), entry
 
 
 def test_the_package_is_marked_as_typed() -> None:
