@@ -1,5 +1,7 @@
 # Runs the probe and compares what it prints with what is expected of its instruction set: -DPROBE=… -DEMULATOR=WORD|WORD… -DFOLDER=…
-# Without a fused multiply-add the bits are those of bits-baseline.txt, with one those of bits-fused.txt, whatever the processor.
+# Without a fused multiply-add the bits are those of bits-baseline.txt, with one those of bits-fused.txt, whatever the processor; but
+# for the models in bits-ISA.txt, whose bits are that instruction set's own. Of NEON that is the model with attention: within the
+# tolerance of its tests, and which operation rounds otherwise there is not known.
 # Models that a build leaves out are no difference, nor are the others where "written out" stands for the instruction set: one model
 # alone, compiled with either.
 string(REPLACE "|" ";" EMULATOR "${EMULATOR}")
@@ -14,6 +16,14 @@ if(isa STREQUAL "baseline" OR (isa STREQUAL "written" AND NOT printed MATCHES "f
   set(name baseline)
 endif()
 file(STRINGS ${FOLDER}/bits-${name}.txt expected)
+if(EXISTS ${FOLDER}/bits-${isa}.txt AND NOT isa STREQUAL "baseline")
+  file(STRINGS ${FOLDER}/bits-${isa}.txt own)
+  foreach(line IN LISTS own)
+    string(REGEX MATCH "^[^ ]+" model "${line}")
+    list(FILTER expected EXCLUDE REGEX "^${model} ")
+  endforeach()
+  list(APPEND expected ${own})
+endif()
 set(equal 0)
 foreach(line IN LISTS expected)
   string(REGEX MATCH "^[^ ]+" model "${line}")
