@@ -34,7 +34,7 @@ Sequence Builder::call(const char* type, std::string name, const std::vector<Seq
   // Each takes some kilobytes, however few bytes of the file it is made of.
   if (layers_.size() == kMostLayers) throw_error("it has more than % layers", {kMostLayers});
   const std::string base = name;
-  for (Index k = 1; names_.count(name) != 0; ++k) name = compose("%_%", {base, k});
+  for (Index& k = tried_[base]; names_.count(name) != 0;) name = compose("%_%", {base, ++k});
   names_.insert(name);
   json::Array references;
   for (const Sequence& input : inputs) references.emplace_back(input.name);

@@ -76,6 +76,7 @@ class Builder {
   double sample_rate_ = 0;
   json::Array layers_;
   std::set<std::string> names_;
+  std::map<std::string, Index> tried_;  // by name: how many numbers behind it are taken
   std::map<std::string, Floats> weights_;
 };
 
