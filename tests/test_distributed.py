@@ -364,6 +364,42 @@ def test_compressed_gradients_train_nearly_as_well(settings):
 
 
 @needs_fork
+@pytest.mark.parametrize("name", ["int8", "top_k", "power_sgd"])
+def test_statistics_of_batches_are_not_compressed(name):
+    def step(transport: Any, compression: Any) -> Any:
+        x, y, _ = _data(16)
+        with DataParallel(transport, shards=4, compression=compression).scope():
+            model = _model(normalise=True)
+            model.compile("sgd", "mse")
+            model.train_on_batch(x, y)
+        return {k: v for k, v in model.named_weights().items() if "moving" in k}
+
+    plain, found = (ranks.run(2, lambda t, c=c: step(t, c)) for c in (None, name))
+    for key, values in plain[0].items():
+        np.testing.assert_allclose(found[0][key], values, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(found[0][key], found[1][key])
+
+
+@needs_fork
+def test_the_transports_own_sum():
+    def fit(transport: Any, reduction: str) -> Any:
+        transport.sums = 0
+
+        def all_reduce(array: np.ndarray) -> None:
+            transport.sums += 1
+            array[...] = np.sum(np.stack(transport.gather(array)), axis=0)
+
+        transport.all_reduce = all_reduce
+        found = _fit(DataParallel(transport, shards=4, reduction=reduction), epochs=1)
+        return found["weights"], transport.sums
+
+    (ordered, none), (fast, some) = (ranks.run(3, lambda t, r=r: fit(t, r))[1] for r in ("ordered", "fast"))
+    assert none == 0 and some == 5  # one a step: 80 rows in batches of 16
+    np.testing.assert_allclose(fast, ordered, rtol=1e-3, atol=1e-5)
+    assert "has no all_reduce" in str(ranks.run(2, lambda t: DataParallel(t, reduction="fast"))[0])
+
+
+@needs_fork
 def test_local_steps():
     def fit(transport: Any, steps: int) -> Any:
         x, y, lengths = _data(96)

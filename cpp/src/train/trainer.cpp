@@ -338,7 +338,7 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
 std::size_t Trainer::sums_size() const {
   const runtime::Call call;
   Impl& self = this->self();
-  const std::unique_lock turn = self.take_turn();
+  const runtime::UniqueLock turn = self.take_turn();
   self.updates.follow(self.optimizer);
   return self.sums_size();
 }
@@ -348,7 +348,7 @@ StepResult Trainer::add(const Batch& batch, const Targets& targets, const StepPa
   const runtime::Call call;
   const FlushDenormals flush;
   Impl& self = this->self();
-  const std::unique_lock turn = self.take_turn();
+  const runtime::UniqueLock turn = self.take_turn();
   self.check(batch, targets, outputs);
   self.updates.follow(self.optimizer);
   self.check(batch, part, sums);
@@ -382,7 +382,7 @@ double Trainer::finish(std::span<const float> sums) {
   const runtime::Call call;
   const FlushDenormals flush;
   Impl& self = this->self();
-  const std::unique_lock turn = self.take_turn();
+  const runtime::UniqueLock turn = self.take_turn();
   self.updates.follow(self.optimizer);
   if (sums.size() != self.sums_size()) throw_error("finish: expected % sums, got %", {self.sums_size(), sums.size()});
   const graph::Trained& trained = self.updates.trained();

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _REDUCTION = one_of("ordered", "fast")
 _ISAS = one_of("narrowest", "refuse")
 _BUCKET = 1 << 18  # floats that travel together
-_WORDS = ["baseline", "neon", "avx2", "avx512"]  # instruction sets, narrowest first
+_WORDS = ["baseline", "neon", "avx2", "avx512", "amx"]  # instruction sets, narrowest first
 
 
 class DataParallel:
@@ -50,15 +50,16 @@ class DataParallel:
         "fast" leaves the sum to the transport's own ``all_reduce`` (of MPI: ``Allreduce``), whose order may depend on
         the number of ranks, and so the last bits.
     compression : {None, "int8", "top_k", "power_sgd"} or dict, optional
-        Gradients travel as fewer bytes, and are no longer those of one process: docs/distributed.md has what that
-        costs. A dict gives ``name`` and its settings.
+        Gradients travel as fewer bytes, and are no longer those of one process (docs/distributed.md). A dict gives
+        ``name`` and its settings.
     local_steps : int
         More than 1: local SGD. Each rank makes so many steps on its own rows of the batches; then weights are averaged.
     isas : {"narrowest", "refuse"}
         What to do where ranks have different instruction sets, whose bits differ: all take the narrowest that any of
         them uses, or an error.
-    timeout : float
-        Seconds after which a rank that does not answer is given up, with an error on all that wait for it.
+    timeout : float, optional
+        Seconds after which a rank that does not answer is given up, with an error on all that wait for it: 300, or what
+        a transport of your own says.
 
     Raises
     ------
@@ -77,9 +78,9 @@ class DataParallel:
         compression: Any = None,
         local_steps: int = 1,
         isas: str = "narrowest",
-        timeout: float = 300.0,
+        timeout: float | None = None,
     ) -> None:
-        seconds = real(timeout, "DataParallel: timeout", 0)
+        seconds = None if timeout is None else real(timeout, "DataParallel: timeout", 0)
         self.transport = _transport(transport, seconds)
         self.shards = integer(shards, "DataParallel: shards", 1)
         if self.shards < self.size:
@@ -179,7 +180,7 @@ class DataParallel:
             ready = flight.of(shard, values, gradients) if overlaps else None
             found.append(arguments.add(part, rows, shard, values, ready))
             sums.put(Node(0, shard), values)
-        total = flight.land() if self._compressor is None else self._compressed(sums, size, bound)
+        total = flight.land() if self._compressor is None else self._compressed(sums, size, gradients, bound)
         results = self._results(arguments, found, rows)
         added = bound.trainer.finish(total)
         return results[0] + added, *results[1:]
@@ -304,13 +305,19 @@ class DataParallel:
                     found.add(node)
         return frozenset(found)
 
-    def _compressed(self, sums: Sums, size: int, bound: "Bound") -> Floats:
+    def _compressed(self, sums: Sums, size: int, gradients: int, bound: "Bound") -> Floats:
         total: Floats | None = None
         for node in self._reducer.nodes:
             values = sums.parts[node]
             total = values if total is None else total if values is None else total + values
         assert self._compressor is not None
-        return self._compressor.reduce(np.zeros(size, np.float32) if total is None else total, bound._model.parameters)
+        if total is None:
+            total = np.zeros(size, np.float32)
+        # Statistics of batches, behind the gradients, are few numbers, and none may be left for the next step.
+        whole = self._compressor.reduce(total[:gradients], bound._model.parameters)
+        if gradients == size:
+            return whole
+        return np.concatenate([whole, np.sum(np.stack(self.transport.gather(total[gradients:])), axis=0)])
 
     def _local_step(self, bound: "Bound", batch: "Rows") -> "Results":
         """A step on this rank's rows alone; every so many of them the weights are averaged."""
@@ -526,11 +533,14 @@ def _rows(shard: int, shards: int, rows: int) -> int:
     return int(part.stop - part.start)
 
 
-def _transport(given: Any, timeout: float) -> Transport:
+def _transport(given: Any, timeout: float | None) -> Transport:
     import os
 
     if isinstance(given, Transport):
+        if timeout is not None:
+            given.timeout = timeout
         return given
+    timeout = Transport.timeout if timeout is None else timeout
     if given is not None:
         return MPI(given, timeout)
     started = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS")
