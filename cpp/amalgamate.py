@@ -29,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = ROOT / "cpp/include"
-APART = {"static.hpp", "static_model.hpp"}  # cells of fixed size need no library, and vectors of the caller's width
+APART = {"static.hpp", "static_model.hpp", "operators.hpp"}  # cells of fixed size need no library, and vectors of the caller's width
 
 # Which instruction set the compiler's flags stand for, widest first; cpp/cmake/isas.cmake has the flags.
 ISAS = {
@@ -418,8 +418,12 @@ def public_headers(target: Target) -> list[Path]:
     training = "#define REKUR_TRAINING 1\n" in config(target)
     sequence = "#define REKUR_SEQUENCE 1\n" in config(target)
     throws = "#define REKUR_EXCEPTIONS 1\n" in config(target)
+    imports = "#define REKUR_IMPORT 1\n" in config(target)
     left_out = (
-        APART | ({"train.hpp"} if not training else set()) | ({"decode.hpp"} if not (sequence and throws) else set())
+        APART
+        | ({"train.hpp"} if not training else set())
+        | ({"decode.hpp"} if not (sequence and throws) else set())
+        | ({"import.hpp"} if not imports else set())
     )
     folder = INTERFACE / "rekur"
     return [file for file in sorted((*folder.glob("*.hpp"), *folder.glob("*.h"))) if file.name not in left_out]

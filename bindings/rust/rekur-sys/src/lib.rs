@@ -18,4 +18,5 @@
 include!("bindings.rs");
 
 // The structures keep their size for good.
-const _: () = assert!(core::mem::size_of::<rekur_tensor>() == 8 * 14 + 2 * core::mem::size_of::<usize>());
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(core::mem::size_of::<rekur_tensor>() == 128 && core::mem::size_of::<rekur_tensor_info>() == 96);
