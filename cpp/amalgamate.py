@@ -29,7 +29,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = ROOT / "cpp/include"
-APART = {"static.hpp", "static_model.hpp", "operators.hpp"}  # cells of fixed size need no library, and vectors of the caller's width
+# Cells of fixed size need no library, and vectors of the caller's width; operators are for one source of a program alone.
+APART = {"static.hpp", "static_model.hpp", "operators.hpp"}
 
 # Which instruction set the compiler's flags stand for, widest first; cpp/cmake/isas.cmake has the flags.
 ISAS = {

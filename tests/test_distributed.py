@@ -148,6 +148,14 @@ def _losses(kind: str) -> tuple[rekur.Model, list[Any], Any, dict[str, Any]]:
         return model, [x], rng.normal(size=(19, 2)).astype(np.float32), {}
     model = rekur.Model(inputs, layers.Dense(2)(layers.GRU(3)(steps)), seed=1)
     loss: Any = "huber"
+    if kind in ("esr", "dc", "esr + mse"):
+        model = rekur.Model(inputs, layers.Dense(2)(steps), seed=1)
+        losses = rekur.losses
+        signal = {"esr": losses.ESR(), "dc": losses.DC()}.get(kind) or sum(
+            [0.5 * losses.ESR(), 0.5 * losses.MeanSquaredError()]
+        )
+        model.compile("sgd", signal)
+        return model, [x], rng.normal(size=(19, 6, 2)).astype(np.float32), {"lengths": lengths}
     if kind == "own":
         loss = lambda t, p: rekur.ops.mean(rekur.ops.abs(t - p) ** 1.5, axis=-1)  # noqa: E731
     elif kind == "sum":
@@ -159,7 +167,9 @@ def _losses(kind: str) -> tuple[rekur.Model, list[Any], Any, dict[str, Any]]:
     return model, [x], rng.normal(size=(19, 2)).astype(np.float32), options
 
 
-@pytest.mark.parametrize("kind", ["plain", "weights", "sum", "own", "two outputs", "added", "crf", "ctc"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "weights", "sum", "own", "two outputs", "added", "crf", "ctc", "esr", "dc", "esr + mse"]
+)
 @pytest.mark.parametrize("shards", [1, 3, 8, 32])
 def test_parts_add_up_to_the_step(kind, shards):
     """Gradients of all parts are those of the whole batch, and so are losses; of 32 shards some are without a row."""
@@ -415,6 +425,45 @@ def test_local_steps():
     # One step of plain SGD on each half, then the mean: a step on the whole batch, but for the regulariser's rounding.
     one, whole = ranks.run(2, lambda t: fit(t, 1))[0], ranks.run(2, lambda t: fit(t, 2))[0]
     np.testing.assert_allclose(one[0]["loss"], whole[0]["loss"], rtol=0.02)
+
+
+@needs_fork
+def test_models_side_by_side():
+    """What a model's steps have left out, and how many it has made, is its own, within its scope and behind it."""
+
+    def fit(transport: Any, settings: dict[str, Any], alone: bool) -> Any:
+        x, y, _ = _data(32)
+        with DataParallel(transport, shards=4, **settings).scope():
+            models = [rekur.Sequential([layers.LSTM(5), layers.Dense(2)], seed=k) for k in range(2)]
+            for model in models:
+                model.compile("sgd", "mse")
+        for _ in range(4):
+            for model in models[: 1 if alone else 2]:
+                model.train_on_batch(x, y)
+        return [zlib.crc32(np.concatenate([w.ravel() for w in m.get_weights()])) for m in models[: 1 if alone else 2]]
+
+    for settings in ({}, {"compression": {"name": "top_k", "share": 0.1}}, {"local_steps": 2}):
+        both = ranks.run(2, lambda t, s=settings: fit(t, s, False))
+        assert both[0] == both[1]
+        assert ranks.run(2, lambda t, s=settings: fit(t, s, True))[0][0] == both[0][0]
+
+
+@needs_fork
+def test_one_rank_ends_for_all():
+    class Stop(rekur.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.model._trainer().trainer.iterations == 3:
+                self.model.stop_training = True
+
+    def fit(transport: Any) -> Any:
+        x, y, _ = _data(64)
+        with DataParallel(transport, shards=4).scope():
+            model = _model()
+            model.compile("sgd", "mse")
+            model.fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=[Stop()] if transport.rank else [])
+        return model._trainer().trainer.iterations
+
+    assert ranks.run(2, fit) == [3, 3]
 
 
 @needs_fork

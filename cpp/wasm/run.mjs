@@ -5,4 +5,4 @@ import { WASI } from "node:wasi";
 const [program, ...rest] = process.argv.slice(2);
 const wasi = new WASI({ version: "preview1", args: [program, ...rest], env: process.env });
 const module = await WebAssembly.compile(readFileSync(program));
-process.exitCode = wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
+process.exitCode = wasi.start(await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.wasiImport }));

@@ -6,7 +6,7 @@
 //   #include <rekur/operators.hpp>
 //
 // To be included in exactly one source file of the program. What is allocated at other times, or on other threads, comes from
-// malloc as before; each block is 32 bytes larger, on machines of 32 bits 20.
+// malloc as before; each block is up to 48 bytes larger.
 #pragma once
 
 #include <cstddef>

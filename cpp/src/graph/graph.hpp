@@ -132,7 +132,7 @@ class Graph {
   const std::string& spec() const { return spec_; }
   Signal signal() const {
 #if REKUR_TRAINING
-    const std::lock_guard lock(trained_mutex_);
+    const runtime::Guard lock(trained_mutex_);
 #endif
     return topology_.signal;
   }

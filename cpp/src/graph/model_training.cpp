@@ -152,6 +152,10 @@ void Model::write(const std::string& path, const Extras& extras, WeightType type
   if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error("metadata '%' is the model's own", {graph::kSpecKey});
   if (const std::string trained = graph().trained_text(); !trained.empty() && !metadata.emplace(graph::kTrainedKey, trained).second)
     throw_error("metadata '%' is the model's own", {graph::kTrainedKey});
+  if (metadata.contains(graph::kPanelsKey)) throw_error("metadata '%' is the model's own", {graph::kPanelsKey});
+  for (const auto& [name, tensor] : extras.tensors)
+    if (name.starts_with(graph::kPanelPrefix) || name == graph::kPadding)
+      throw_error("tensor '%' has a name of the file's own", {name});
   const auto hold = graph().hold_weights();
   safetensors::Views tensors;
   const auto add = [&](const std::string& name, safetensors::ArrayView tensor) {

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "io/text.hpp"
+#include "rekur/runtime.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -65,11 +66,14 @@ PackedPanels panels_of(const safetensors::Contents& file, std::span<const float>
   PackedPanels all;
   const auto of = file.metadata.find(kPanelsKey);
   if (of == file.metadata.end() || of->second != sample_of(weights)) return all;
+  // Those of other machines are of no use here, and whoever wrote the file may have invented any number of them.
+  const std::vector<std::string> here = available_isas();
   for (auto tensor = file.tensors.lower_bound(std::string(kPanelPrefix)); tensor != file.tensors.end(); ++tensor) {
     std::string_view name = tensor->first;
     if (!name.starts_with(kPanelPrefix)) break;
     name.remove_prefix(kPanelPrefix.size());
     const std::string isa(part(name));
+    if (std::find(here.begin(), here.end(), isa) == here.end()) continue;
     const std::string_view rows = part(name), number = part(name), layout = part(name);
     std::size_t i = 0;
     runtime::Panel panel{0, 0, nullptr};

@@ -88,7 +88,7 @@ void Graph::set_signal(const Signal& signal) {
                 {json::describe(json::Value(signal.sample_rate))});
   if (!is_latency(signal.latency)) throw_error("model: expected a latency of 0 to 2147483647 samples, got %", {signal.latency});
   const runtime::Call call;
-  const std::lock_guard lock(trained_mutex_);
+  const runtime::Guard lock(trained_mutex_);
   json::Object said, changed;
   if (signal.sample_rate > 0) said.set("sample_rate", signal.sample_rate);
   if (signal.latency > 0) said.set("latency", signal.latency);

@@ -1,4 +1,5 @@
 // GuitarML's files, of Proteus and NeuralPi: recurrent layers and a head, trained in PyTorch, whose names and orders they have.
+#include <map>
 #include <string_view>
 
 #include "import/chain.hpp"
@@ -23,16 +24,18 @@ void swap_gates(Floats& values, Index units) {
 
 class State {
  public:
-  explicit State(const json::Object& object) : object_(object) {}
+  explicit State(const json::Object& object) {
+    for (const auto& [key, value] : object) members_.emplace(key, &value);
+  }
 
-  bool has(const std::string& name) const { return object_.find(name) != nullptr; }
+  bool has(const std::string& name) const { return find(name) != nullptr; }
   Floats take(const std::string& name, const Shape& shape) {
     ++taken_;
-    return numbers(object_.find(name), shape, compose("state_dict: %", {name}));
+    return numbers(find(name), shape, compose("state_dict: %", {name}));
   }
   // Rows and columns of a matrix.
   std::pair<Index, Index> size(const std::string& name) const {
-    const json::Value* const value = object_.find(name);
+    const json::Value* const value = find(name);
     if (value == nullptr || !value->is_array() || value->array().empty() || !value->array().front().is_array())
       throw_error("state_dict: %: expected a matrix, got %", {name, value == nullptr ? "none" : json::describe(*value)});
     const auto rows = static_cast<Index>(value->array().size()),
@@ -43,12 +46,17 @@ class State {
   }
   // Throws where there are tensors that nobody took.
   void finish() const {
-    if (taken_ != object_.size())
-      throw_error("state_dict: expected the tensors of rec and lin, % in all, got %", {taken_, object_.size()});
+    if (taken_ != members_.size())
+      throw_error("state_dict: expected the tensors of rec and lin, % in all, got %", {taken_, members_.size()});
   }
 
  private:
-  const json::Object& object_;
+  const json::Value* find(const std::string& name) const {
+    const auto at = members_.find(name);
+    return at == members_.end() ? nullptr : at->second;
+  }
+
+  std::map<std::string_view, const json::Value*> members_;  // by name: a file may have a million of them
   std::size_t taken_ = 0;
 };
 

@@ -40,8 +40,9 @@ WeightList::WeightList(const json::Object& file, const std::string& what)
       what_(what) {}
 
 Floats WeightList::take(Index count) {
-  const std::size_t end = place_ + static_cast<std::size_t>(count);
-  if (end > values_.size()) throw_error("%: expected an array of at least % numbers, got %", {what_, end, values_.size()});
+  const Index end = static_cast<Index>(place_) + count;  // of 64 bits where size_t has 32
+  if (end > static_cast<Index>(values_.size()))
+    throw_error("%: expected an array of at least % numbers, got %", {what_, end, values_.size()});
   Floats taken(static_cast<std::size_t>(count));
   for (float& value : taken) value = number(&values_[place_++], what_);
   return taken;

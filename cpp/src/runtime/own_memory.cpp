@@ -16,7 +16,8 @@ namespace {
 
 constinit REKUR_THREAD_LOCAL const Memory* current = nullptr;
 
-constexpr std::size_t kLeast = 16;  // alignment of what malloc gives
+constexpr std::size_t kLeast = 16;                  // alignment of every block
+constexpr std::size_t kMalloc = 2 * sizeof(void*);  // … of what malloc gives everywhere: newlib's 8
 
 constexpr std::size_t up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 std::uintptr_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
@@ -151,7 +152,7 @@ bool in_own_memory() noexcept { return current != nullptr; }
 void* take_block(std::size_t bytes, std::size_t alignment, bool zero) noexcept {
   alignment = std::max(alignment, kLeast);
   const std::size_t before = up(sizeof(Header), alignment);
-  const std::size_t slack = current == nullptr && alignment > kLeast ? alignment : 0;
+  const std::size_t slack = current == nullptr && alignment > kMalloc ? alignment : 0;
   if (bytes > std::numeric_limits<std::size_t>::max() - before - slack) return nullptr;
   const std::size_t whole = bytes + before + slack;
   void* const begin = current != nullptr ? current->allocate(current->context, whole, alignment)

@@ -16,11 +16,13 @@ struct Rows {
   layers::RowSteps valid_steps = {};  // of its time axis
   Index places = 1;                   // pairs a step: more than one where there are axes between T and F
   Index whole = 0;                    // N of a larger batch that these are a part of; 0: they are all there is
+  Index whole_rows = 0;               // B of that batch
 
   bool is_valid(Index row, Index t) const { return valid_steps.is_valid(row, places == 1 ? t : t / places); }
   Index pairs() const { return B * T; }
   Index valid() const;
   Index divisor() const { return whole > 0 ? whole : valid(); }  // N
+  Index row_divisor() const { return whole_rows > 0 ? whole_rows : B; }
 };
 
 // (B, F), (B, T, F), ….

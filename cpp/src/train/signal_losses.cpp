@@ -92,7 +92,7 @@ double evaluate_signals(const Loss& loss, const Rows& rows, const float* x, cons
     if (dx) std::fill_n(dx + b * row, row, 0.0f);
     const Signal signal(rows, weight, b);
     if (signal.steps.empty()) return;
-    const double scale = gradient_scale * signal.weight / static_cast<double>(rows.B * features);
+    const double scale = gradient_scale * signal.weight / static_cast<double>(rows.row_divisor() * features);
     double sum = 0;
     for (Index f = 0; f < features; ++f)
       sum += feature(loss, signal, x + b * row + f, y + b * row + f, dx ? dx + b * row + f : nullptr, features, scale);
@@ -100,7 +100,7 @@ double evaluate_signals(const Loss& loss, const Rows& rows, const float* x, cons
   });
   double total = 0;
   for (const double value : values) total += value;
-  return total / static_cast<double>(rows.B);
+  return total / static_cast<double>(rows.row_divisor());
 }
 
 }  // namespace rekur::train

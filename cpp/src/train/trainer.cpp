@@ -169,7 +169,7 @@ struct Trainer::Impl {
 
   train::Rows rows(const graph::Run& run, std::size_t k, const StepPart* part = nullptr) const {
     train::Rows rows = train::rows_of(run.output_shape(k), run.output_steps(k));
-    if (part != nullptr) rows.whole = part->counts[k];
+    if (part != nullptr) rows.whole = part->counts[k], rows.whole_rows = part->rows;
     return rows;
   }
 

@@ -225,6 +225,10 @@ class Loss(Value):
 
         return WeightedSum([self, other])
 
+    def __radd__(self, other: object) -> "Loss":
+        """``sum`` of a list begins with 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def _saved(self) -> dict[str, Any]:
         """What a file holds: the engine's form, and what Python adds to it."""
         further = {"reduction": self._reduction, "ignore_class": self._ignored}

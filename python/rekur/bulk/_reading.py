@@ -112,7 +112,7 @@ def groups_of(source: Source, unit: Unit, columns: Sequence[str], key: str, size
     skipping = before is not None
     open_key: Any = None
     gathered, starts = _Gathered(), list[int]()
-    seen: dict[int, tuple[int, int]] = {}
+    seen: dict[Any, tuple[int, int]] = {}
     for batch, number, row, owned in _onward(source, unit, columns, size):
         keys = batch.column(place)
         cuts = [0, *_changes(keys)]
@@ -199,15 +199,14 @@ def _changes(keys: Any) -> list[int]:
     return found
 
 
-def _remember(seen: dict[int, tuple[int, int]], value: Any, source: Source, number: int, row: int, key: str) -> None:
-    if value is None:
+def _remember(seen: dict[Any, tuple[int, int]], value: Any, source: Source, number: int, row: int, key: str) -> None:
+    if value is None or value != value:  # NaN is like nothing
         return
-    at = hash(value)
-    if at in seen:
-        other, first = seen[at]
+    if value in seen:
+        other, first = seen[value]
         raise ComesBack(comes_back(key, value, source.files[other].name, first, source.files[number].name, row))
     if len(seen) < _REMEMBERED:
-        seen[at] = (number, row)
+        seen[value] = (number, row)
 
 
 def comes_back(key: str, value: Any, file: str, row: int, again: str, row_again: int) -> str:

@@ -225,6 +225,8 @@ def _plan_in_force(folder: Path, now: Plan, source: Source, overwrite: bool, alo
         return now
     before = json.dumps(plan.state())
     done = {unit.name: True for unit in plan.units if said_of(folder, plan, unit) is not None}
+    if len(done) < len(plan.units):
+        (folder / SUCCESS).unlink(missing_ok=True)  # of a run whose parts are no longer all there
     plan.go_on(now, source, done, folder)
     if json.dumps(plan.state()) != before:
         if not alone:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from rekur.distributed._compress import Compressor, make_compressor
 from rekur.distributed._reduce import FastReducer, OrderedReducer, Reduction
 from rekur.distributed._transport import MPI, Alone, DistributedError, Transport
 from rekur.distributed._tree import Node, Sums, owned, rows_of
-from rekur.losses import Numpy
+from rekur.losses import Numpy, WeightedSum
 
 if TYPE_CHECKING:
     from rekur.training.bound import Bound
@@ -91,10 +92,12 @@ class DataParallel:
         self.compression = compression
         if compression is not None and (self.reduction == "fast" or self.local_steps > 1):
             raise ValueError("DataParallel: compression goes with reduction='ordered' and local_steps=1")
-        self._compressor: Compressor | None = make_compressor(compression, self.transport)
+        make_compressor(compression, self.transport)  # raises for what cannot be
+        # What steps have left out, and how many were made since weights were averaged, by what was compiled.
+        self._compressors: weakref.WeakKeyDictionary[Bound, Compressor] = weakref.WeakKeyDictionary()
+        self._since: weakref.WeakKeyDictionary[Bound, int] = weakref.WeakKeyDictionary()
         reducer = FastReducer if self.reduction == "fast" else OrderedReducer
         self._reducer = reducer(self.transport, self.shards)
-        self._since = 0  # local steps since weights were averaged
         self._agree_on_isa()
         if self.size > 1:
             _end_all_on_error(self.transport)
@@ -138,7 +141,8 @@ class DataParallel:
             return
         engine = bound._model
         config = {**bound.config(), "seed": 0}
-        mine = json.dumps([engine.spec, config, bound.wants_outputs], sort_keys=True).encode()
+        settings = [self.shards, self.reduction, self.local_steps, repr(self.compression)]
+        mine = json.dumps([engine.spec, config, bound.wants_outputs, settings], sort_keys=True).encode()
         for rank, theirs in enumerate(self.transport.gather(np.array([zlib.crc32(mine)], np.int64))):
             if theirs[0] != zlib.crc32(mine):
                 raise DistributedError(f"rank {self.rank}: rank {rank} has another model, or compiled it otherwise")
@@ -155,7 +159,7 @@ class DataParallel:
         if self.rank:
             engine.set_weights(weights)
             bound.set_state(state, int(numbers[0]), int(numbers[1]), int(numbers[2]))
-        self._since = 0
+        self._since[bound] = 0
 
     def step(self, bound: "Bound", batch: "Rows") -> "Results":
         """A training step on a batch that every rank has."""
@@ -176,17 +180,20 @@ class DataParallel:
                 found.append(None)
                 continue
             values = np.empty(size, np.float32)
-            overlaps = shard == last and self._compressor is None and self.reduction == "ordered"
+            overlaps = shard == last and self.compression is None and self.reduction == "ordered"
             ready = flight.of(shard, values, gradients) if overlaps else None
             found.append(arguments.add(part, rows, shard, values, ready))
             sums.put(Node(0, shard), values)
-        total = flight.land() if self._compressor is None else self._compressed(sums, size, gradients, bound)
+        total = flight.land() if self.compression is None else self._compressed(sums, size, gradients, bound)
         results = self._results(arguments, found, rows)
         added = bound.trainer.finish(total)
         return results[0] + added, *results[1:]
 
     def evaluate(self, bound: "Bound", batch: "Rows") -> "Results":
         """The losses of a batch that every rank has, and where there are metrics its outputs."""
+        self.settle(bound)
+        if any(isinstance(loss, WeightedSum) for loss in bound.losses):
+            return bound._run(bound.trainer.evaluate, batch)  # means over rows and over steps in one number
         arguments = Arguments(bound, batch)
         rows = len(batch)
         found: list[Results | None] = []
@@ -219,9 +226,13 @@ class DataParallel:
                     "on a file system that all ranks see"
                 )
 
+    def agree(self, stop: bool) -> bool:
+        """Whether training ends on any rank."""
+        return stop if self.size == 1 else any(bool(e[0]) for e in self.transport.gather(np.array([stop], np.int64)))
+
     def settle(self, bound: "Bound") -> None:
         """Behind the steps of an epoch: weights that ranks have of their own become their mean."""
-        if self._since:
+        if self._since.get(bound):
             self._average(bound)
 
     def end_epoch(self, bound: "Bound", stop: bool) -> bool:
@@ -310,24 +321,33 @@ class DataParallel:
         for node in self._reducer.nodes:
             values = sums.parts[node]
             total = values if total is None else total if values is None else total + values
-        assert self._compressor is not None
+        if bound not in self._compressors:
+            made = make_compressor(self.compression, self.transport)
+            assert made is not None
+            self._compressors[bound] = made
         if total is None:
             total = np.zeros(size, np.float32)
         # Statistics of batches, behind the gradients, are few numbers, and none may be left for the next step.
-        whole = self._compressor.reduce(total[:gradients], bound._model.parameters)
+        whole = self._compressors[bound].reduce(total[:gradients], bound._model.parameters)
         if gradients == size:
             return whole
         return np.concatenate([whole, np.sum(np.stack(self.transport.gather(total[gradients:])), axis=0)])
 
     def _local_step(self, bound: "Bound", batch: "Rows") -> "Results":
         """A step on this rank's rows alone; every so many of them the weights are averaged."""
+        if bound.carried is not None:
+            raise ValueError(
+                "DataParallel: local_steps: not with stateful layers or tbptt=, whose states are those of all rows"
+            )
+        if any(first == last for first, last in (self._span(rank, len(batch)) for rank in range(self.size))):
+            raise ValueError(
+                f"DataParallel: local_steps: a batch of {len(batch)} rows has none for some of {self.size} ranks"
+            )
         begin, end = self._span(self.rank, len(batch))
-        if begin == end:
-            raise ValueError(f"DataParallel: local_steps: a batch of {len(batch)} rows has none for rank {self.rank}")
         part = batch.part(begin, end)
         results = bound._run(bound.trainer.step, part)
-        self._since += 1
-        if self._since == self.local_steps:
+        self._since[bound] = self._since.get(bound, 0) + 1
+        if self._since[bound] == self.local_steps:
             self._average(bound)
         table = np.array([results[0], *results[1], *results[3], end - begin], np.float64)
         every = np.stack(self.transport.gather(table))
@@ -344,7 +364,7 @@ class DataParallel:
 
     def _average(self, bound: "Bound") -> None:
         """Weights, and the optimizer's state, become the mean over ranks."""
-        self._since = 0
+        self._since[bound] = 0
         if self.size == 1:
             return
         engine, trainer = bound._model, bound._trainer

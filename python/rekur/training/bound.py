@@ -2,7 +2,6 @@
 
 import copy
 import json
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from rekur.training.memory import Limit
 from rekur.training.totals import Results, Totals
 
 if TYPE_CHECKING:
-    from rekur.distributed import DataParallel
     from rekur.training.compiled import Compiled
     from rekur.training.truncated import Truncated
 
@@ -74,13 +72,6 @@ def _last_layers(model: _core.Model) -> list[dict[str, Any]]:
     return [calls[split_reference(output)[0]] for output in spec["outputs"]]
 
 
-def _distribution() -> "DataParallel | None":
-    """What was set, if anybody has asked for the module."""
-    module = sys.modules.get("rekur.distributed")
-    found: DataParallel | None = None if module is None else module.distribution()
-    return found
-
-
 class Bound:
     """A compiled model's trainer, and what it takes to read its results."""
 
@@ -126,7 +117,7 @@ class Bound:
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
         self.limit: Limit | None = None
         self.stand_in: Truncated | None = None  # what takes the steps in its place while a fit with tbptt runs
-        self.distribution = _distribution()
+        self.distribution = compiled.distribution
         self.is_shared = False  # whether all ranks of it have begun alike
         ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong

@@ -1,8 +1,9 @@
 """What ``compile`` was given, checked; :mod:`rekur.training.bound` makes the engine's trainer of it."""
 
 import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekur import _core
 from rekur import losses as losses_
@@ -12,6 +13,9 @@ from rekur._validate import boolean, integer, one_of, real
 from rekur.training.bound import Bound, warn_of
 from rekur.training.carried import Carried
 from rekur.training.data import Port
+
+if TYPE_CHECKING:
+    from rekur.distributed import DataParallel
 
 _TRAINED = one_of("float32", "bf16")
 
@@ -38,6 +42,14 @@ class Compiled:
         self.seed = None if seed is None else integer(seed, "seed", 0)  # None: the model's
         self.remat = boolean(remat, "remat")
         self.precision = _TRAINED(precision, "compile: precision")
+        self.distribution = _distribution()
+
+    def __getstate__(self) -> dict[str, Any]:  # ranks are no part of a model
+        return {name: value for name, value in vars(self).items() if name != "distribution"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.distribution = _distribution()
 
     def bind(self, model: _core.Model, outputs: Sequence[Port], seed: int, carried: Carried | None = None) -> Bound:
         """The trainer of a model and all around it; ``seed`` is the model's."""
@@ -52,6 +64,7 @@ class Compiled:
     def recorded(self, bound: Bound) -> "Compiled":
         """The same with losses as they were recorded, whatever their functions would do now."""
         rest = copy.copy(self)
+        rest.distribution = self.distribution
         rest.loss = list(bound.losses)
         return rest
 
@@ -70,10 +83,18 @@ class Compiled:
             return None
 
         rest = copy.copy(self)
+        rest.distribution = self.distribution
         rest.metrics, rest.weighted_metrics = keep(self.metrics), keep(self.weighted_metrics)
         if left_out:
             warn_of(left_out, how, 5)
         return rest
+
+
+def _distribution() -> "DataParallel | None":
+    """What was set, if anybody has asked for the module."""
+    module = sys.modules.get("rekur.distributed")
+    found: DataParallel | None = None if module is None else module.distribution()
+    return found
 
 
 def _each(value: Any, convert: Any) -> Any:

@@ -428,8 +428,10 @@ class Trainable(Predicting):
             if listened:
                 self._loss_of_step = result[0]
                 hooks.call("on_train_batch_end", number, logs)
-                if self.stop_training:
-                    break
+            if bound.distribution is not None:
+                self.stop_training = bound.distribution.agree(self.stop_training)
+            if self.stop_training and (listened or bound.distribution is not None):
+                break
         return totals.results()
 
     def evaluate(
