@@ -29,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = ROOT / "cpp/include"
-# Cells of fixed size need no library, and vectors of the caller's width; operators are for one source of a program alone.
+# Cells of fixed size need no library, and vectors of the caller's width; operators are for one source of a program.
 APART = {"static.hpp", "static_model.hpp", "operators.hpp"}
 
 # Which instruction set the compiler's flags stand for, widest first; cpp/cmake/isas.cmake has the flags.
