@@ -245,19 +245,25 @@ int Amp::loaded_latency() const {
 
 bool Amp::activate(double rate) noexcept try {
   const std::lock_guard lock(control_);
-  if (Engine* next = next_.exchange(nullptr, std::memory_order_acq_rel)) delete std::exchange(current_, next);
+  if (Engine* next = next_.exchange(nullptr, std::memory_order_acq_rel)) {
+    delete std::exchange(current_, next);
+    lost_ = nullptr;
+  }
   delete std::exchange(old_, nullptr);
   collect();
   bool good = true;
   message_.clear();
-  if (rate != rate_) {
-    rate_ = rate;
-    if (current_->model() != nullptr) {
-      std::unique_ptr<Engine> engine = Engine::make(current_->model(), rate, channels_, message_);
+  if (rate != rate_ || lost_ != nullptr) {
+    rate_ = 0;  // until all of it is done
+    if (current_->model() != nullptr) lost_ = current_->model();
+    if (lost_ != nullptr) {
+      std::unique_ptr<Engine> engine = Engine::make(lost_, rate, channels_, message_);
       good = engine != nullptr;
+      if (good) lost_ = nullptr;
       if (!good) engine = std::make_unique<Engine>();
       delete std::exchange(current_, engine.release());
     }
+    rate_ = rate;
   }
   latency_ = loaded_latency_ = current_->latency();
   reset();

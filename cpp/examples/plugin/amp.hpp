@@ -18,6 +18,10 @@
 #include <string_view>
 #include <vector>
 
+namespace rekur {
+class Model;
+}
+
 namespace amp {
 
 // What a host may turn. An effect of one's own begins with this table (kParameters, amp.cpp).
@@ -89,7 +93,8 @@ class Amp {
   void chunk(const float* const* in, float* const* out, int at, int frames) noexcept;
 
   const int channels_;
-  double rate_ = 0;  // until activate: the model's own
+  double rate_ = 0;                           // until activate: the model's own
+  std::shared_ptr<const rekur::Model> lost_;  // the model of an activation that failed, for the next one
   std::array<std::atomic<float>, parameter_count> targets_;
   std::atomic<int> latency_{0};
   std::atomic<unsigned> troubles_{0};

@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <string>
 
@@ -89,13 +90,14 @@ struct Plugin {
 Plugin& of(LV2_Handle instance) { return *static_cast<Plugin*>(instance); }
 
 LV2_Handle instantiate(const LV2_Descriptor* descriptor, double rate, const char* bundle, const LV2_Feature* const* features) try {
-  auto* plugin = new Plugin(std::strcmp(descriptor->URI, kUri[0]) == 0 ? 1 : 2, features);
+  auto plugin = std::make_unique<Plugin>(std::strcmp(descriptor->URI, kUri[0]) == 0 ? 1 : 2, features);
   plugin->rate = rate;
   plugin->effect.activate(rate);
   const std::string path = std::string(bundle) + (std::string_view(bundle).ends_with('/') ? "" : "/") + "amp.safetensors";
   plugin->load(path);
-  plugin->show(path.c_str(), path.size() + 1);
-  return plugin;
+  const std::string used = plugin->effect.path();  // of the model that runs, if one does
+  plugin->show(used.c_str(), used.size() + 1);
+  return plugin.release();
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
@@ -117,8 +119,10 @@ void activate(LV2_Handle instance) { of(instance).effect.activate(of(instance).r
 // --- in the audio thread ---
 
 // What the worker is asked: "L" and a path; "C", free what is done with; "W", and troubles are told.
-void ask(Plugin& plugin, const void* question, std::size_t size) noexcept {
-  if (plugin.worker != nullptr) plugin.worker->schedule_work(plugin.worker->handle, static_cast<std::uint32_t>(size), question);
+// False: the worker's queue is full, or there is none.
+bool ask(Plugin& plugin, const void* question, std::size_t size) noexcept {
+  return plugin.worker != nullptr &&
+         plugin.worker->schedule_work(plugin.worker->handle, static_cast<std::uint32_t>(size), question) == LV2_WORKER_SUCCESS;
 }
 
 void hear(Plugin& plugin) noexcept {
@@ -168,9 +172,12 @@ void run(LV2_Handle instance, std::uint32_t frames) {
   float** audio = &plugin.ports[first_audio];
   plugin.effect.process(audio, audio + plugin.channels, static_cast<int>(frames));
   if (float* port = plugin.ports[latency]) *port = static_cast<float>(plugin.effect.latency());
-  if (plugin.effect.garbage() && !plugin.sweeping) plugin.sweeping = true, ask(plugin, "C", 1);
-  if (const unsigned troubles = plugin.effect.troubles(); troubles != plugin.troubles)
-    plugin.troubles = troubles, ask(plugin, "W", 1);
+  if (plugin.effect.garbage() && !plugin.sweeping) {
+    plugin.sweeping = true;  // before it is asked: a host that does not play live answers at once
+    if (!ask(plugin, "C", 1)) plugin.sweeping = false;
+  }
+  if (const unsigned troubles = plugin.effect.troubles(); troubles != plugin.troubles && ask(plugin, "W", 1))
+    plugin.troubles = troubles;
   answer(plugin);
 }
 

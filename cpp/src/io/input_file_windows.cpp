@@ -52,7 +52,8 @@ void throw_windows_error(std::string_view verb, const std::string& path, DWORD e
 std::wstring whole_path(std::string_view verb, const std::string& path) {
   if (path.find('\0') != path.npos) throw_io_error("cannot % '%': the path contains a null character", {verb, path});
   if (path.empty()) throw_system_error(verb, path, ENOENT);
-  const int size = static_cast<int>(std::min(path.size(), std::size_t{1} << 16));  // no path is longer
+  if (path.size() > 3 * std::size_t{32767}) throw_system_error(verb, path, ENAMETOOLONG);  // what Windows can name, in UTF-8
+  const int size = static_cast<int>(path.size());
   const int wide = ::MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.data(), size, nullptr, 0);
   if (wide <= 0) throw_io_error("cannot % '%': the path is not UTF-8", {verb, path});
   std::wstring given(static_cast<std::size_t>(wide), L'\0');
