@@ -7,7 +7,7 @@ import traceback
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 _items: Any = None  # in a process that reads: the data set
 
@@ -22,22 +22,50 @@ def _begin(items: Any) -> None:
 def _ready() -> None: ...
 
 
+class _Raised(NamedTuple):
+    """What reading a batch has raised.
+
+    It travels as a value: the pool's own way breaks the pool where an error cannot be made again, and other packages
+    change that way (tblib).
+    """
+
+    pickled: bytes  # nothing: it cannot be
+    text: str
+    where: str
+
+
+class _WhereError(Exception):
+    """The traceback in the process, as the cause of what is raised here."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _read(k: int) -> Any:
     try:
         return _items[k]
     except Exception as error:
-        if _comes_across(error):
-            raise
         where = "".join(traceback.format_exception(error))
-        raise RuntimeError(f"{type(error).__name__}: {error}\n\n{where}") from None
+        try:
+            pickled = pickle.dumps(error)
+        except Exception:
+            pickled = b""
+        return _Raised(pickled, _said(error), where)
 
 
-def _comes_across(error: Exception) -> bool:
-    """Whether the error is what it was after it was pickled. Many a constructor takes other arguments than its text."""
+def _raise(raised: _Raised) -> NoReturn:
+    """Raise here what was raised there; its text where it cannot be made again, as many take other arguments."""
     try:
-        return type(pickle.loads(pickle.dumps(error))) is type(error)
+        error = pickle.loads(raised.pickled)
     except Exception:
-        return False
+        error = None
+    if not isinstance(error, Exception) or _said(error) != raised.text:
+        raise RuntimeError(f"{raised.text}\n\n{raised.where}") from None
+    raise error from _WhereError(raised.where)
 
 
 class Readers:
@@ -70,7 +98,10 @@ class Readers:
         RuntimeError
             Where the process died, or raised what cannot be pickled: it has the text and the traceback.
         """
-        return self._of(self._pool.submit(_read, k))
+        found = self._of(self._pool.submit(_read, k))
+        if isinstance(found, _Raised):
+            _raise(found)
+        return found
 
     def _of(self, future: Any) -> Any:
         try:
