@@ -21,6 +21,8 @@ import ranks
 import rekur
 from rekur import layers
 from rekur.distributed import DataParallel, DistributedError
+from rekur.distributed._reduce import SMALL, OrderedReducer, finish
+from rekur.distributed._transport import Alone
 from rekur.distributed._tree import Node, Sums, frontier, owned, owner, root, rows_of
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="ranks are forked")
@@ -245,6 +247,65 @@ def test_any_number_of_ranks_has_the_same_bits(shards, tmp_path):
             _same(each, alone)
         assert {p.name for p in folder.iterdir()} == {"1.safetensors", "2.safetensors", f"{count}.csv"}
         assert len((folder / f"{count}.csv").read_text().splitlines()) == 3
+
+
+def _sums_of(transport: Any, shards: int, sizes: list[int], empty: int) -> list[np.ndarray]:
+    """What a reducer adds up of seeded values, several ranges of them at once; the last ``empty`` shards have none."""
+    reducer = OrderedReducer(transport, shards)
+    nodes = frozenset(
+        node for front in reducer._fronts for node in front if node.first >= shards - empty
+    )  # fmt: skip
+    begun = []
+    for size in sizes:
+        sums = Sums(shards)
+        for shard in owned(transport.rank, transport.size, shards):
+            rng = np.random.default_rng([size, shard])
+            values = (rng.normal(size=size) * 10.0 ** rng.integers(-6, 7)).astype(np.float32)
+            sums.put(Node(0, shard), values if shard < shards - empty else None)
+        begun.append(reducer.start({node: sums.parts[node] for node in reducer.nodes}, size, nodes))
+        begun[0].advance()
+    return finish(begun)
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    ("count", "shards", "empty"),
+    [
+        (2, 8, 0),
+        (4, 4, 0),
+        (5, 8, 0),
+        (8, 8, 0),
+        (8, 8, 3),
+        (9, 11, 0),
+        (16, 16, 0),
+        (16, 32, 0),
+        (16, 16, 5),
+        (12, 32, 0),
+    ],
+)  # fmt: skip
+def test_sums_of_many_ranks_are_those_of_one(count, shards, empty):
+    sizes = [3, SMALL, SMALL + 1, 0, 2 * SMALL + 77, 1]
+    alone = _sums_of(Alone(), shards, sizes, empty)
+    for found in ranks.run(count, lambda t: _sums_of(t, shards, sizes, empty)):
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@needs_fork
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 13, 16])
+def test_every_rank_gathers_all(count):
+    def gather(transport: Any) -> Any:
+        rank = transport.rank
+        table = np.arange(6, dtype=np.int64).reshape(2, 3) + 100 * rank
+        sent = np.full(3, 7 if rank == 0 else rank, np.float32)
+        transport.broadcast(sent)
+        return transport.gather(table), transport.gather_bytes(b"x" * rank), sent
+
+    for tables, data, sent in ranks.run(count, gather):
+        for k, table in enumerate(tables):
+            np.testing.assert_array_equal(table, np.arange(6).reshape(2, 3) + 100 * k)
+        assert len(tables) == count
+        assert data == [b"x" * r for r in range(count)] and sent.tolist() == [7, 7, 7]
 
 
 @needs_fork

@@ -13,7 +13,7 @@ import numpy as np
 from rekur import _core
 from rekur._validate import Array, Floats, integer, one_of, real
 from rekur.distributed._compress import Compressor, make_compressor
-from rekur.distributed._reduce import FastReducer, OrderedReducer, Reduction
+from rekur.distributed._reduce import FastReducer, OrderedReducer, Reduction, finish
 from rekur.distributed._transport import MPI, Alone, DistributedError, Transport
 from rekur.distributed._tree import Node, Sums, owned, rows_of
 from rekur.losses import Numpy, WeightedSum
@@ -538,8 +538,8 @@ class _Flight:
                 piece = {node: None if values is None else values[part] for node, values in parts.items()}
                 self._begun.append((part, reducer.start(piece, part.stop - part.start, self._empty)))
         total = np.empty(self._size, np.float32)
-        for part, reduction in self._begun:
-            total[part] = reduction.finish()
+        for (part, _), values in zip(self._begun, finish([each for _, each in self._begun]), strict=True):
+            total[part] = values
         return total
 
 
