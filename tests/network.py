@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
@@ -29,8 +30,9 @@ def why_not() -> str:
         return "not root"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "no /dev/net/tun"
-    done = subprocess.run(["ip", "netns", "add", "rekur-try"], capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "del", "rekur-try"], capture_output=True)
+    name = f"rekur-try-{os.getpid()}"
+    done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True)
     return done.stderr.strip()
 
 
@@ -82,6 +84,17 @@ class Hosts:
         path.write_text(f'#!/bin/sh\ncase $1 in {cases}esac\nshift\nexec ip netns exec $space /bin/sh -c "$*"\n')
         path.chmod(0o755)
         return path
+
+    def mpiexec(self, folder: Path, program: str, ranks: int, sent: Sequence[str]) -> list[str]:
+        """What starts ranks of Open MPI on the hosts, whose only line is ours; ``sent``: variables that they get."""
+        words = {"plm_rsh_agent": self.agent(folder), "plm_rsh_no_tree_spawn": 1, "pml": "ob1", "btl": "tcp,self",
+                 "oob_tcp_if_include": "10.77.0.0/24", "btl_tcp_if_include": "10.77.0.0/24",
+                 # How soon mpiexec itself misses a host: minutes, if nothing is said.
+                 "oob_tcp_keepalive_time": 2, "oob_tcp_keepalive_intvl": 1, "oob_tcp_keepalive_probes": 3}  # fmt: skip
+        options = [word for name, value in words.items() for word in ("--mca", name, str(value))]
+        options += [word for name in sent for word in ("-x", name)]
+        started = [program, "-n", str(ranks), *options, "--host", ",".join(self.addresses)]
+        return ["ip", "netns", "exec", self.names[0], *started]
 
     @staticmethod
     def _ip(*arguments: str) -> None:

@@ -612,8 +612,8 @@ sys.stdout.write(f"weights {zlib.crc32(np.concatenate([w.ravel() for w in model.
 """
 
 
-def _command(count: int, tmp_path: Path, what: str, timeout: float, *options: str) -> tuple[list[str], dict[str, str]]:
-    """What starts so many ranks, and in which environment."""
+def _started(tmp_path: Path, what: str, timeout: float) -> tuple[list[str], dict[str, str]]:
+    """What every rank runs, and in which environment."""
     pytest.importorskip("mpi4py")
     if mpiexec is None:
         pytest.skip("no mpiexec")
@@ -621,12 +621,12 @@ def _command(count: int, tmp_path: Path, what: str, timeout: float, *options: st
     script.write_text(_SCRIPT)
     source = str(Path(rekur.__file__).parents[1])
     environment = {**os.environ, **_ROOT, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
-    command = [mpiexec, "-n", str(count), *options, sys.executable, str(script), what or "none", str(timeout)]
-    return command, environment
+    return [sys.executable, str(script), what or "none", str(timeout)], environment
 
 
 def _mpi(count: int, tmp_path: Path, what: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    command, environment = _command(count, tmp_path, what, timeout)
+    work, environment = _started(tmp_path, what, timeout)
+    command = [str(mpiexec), "-n", str(count), *work]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
 
 
@@ -660,14 +660,8 @@ def _on_hosts(hosts: Any, tmp_path: Path, what: str, timeout: float) -> subproce
     version = subprocess.run([str(mpiexec), "--version"], capture_output=True, text=True).stdout
     if "Open MPI" not in version and "OpenRTE" not in version:
         pytest.skip("other MPIs than Open MPI are told otherwise what hosts there are")
-    words = {"plm_rsh_agent": hosts.agent(tmp_path), "plm_rsh_no_tree_spawn": 1, "pml": "ob1", "btl": "tcp,self",
-             "oob_tcp_if_include": "10.77.0.0/24", "btl_tcp_if_include": "10.77.0.0/24",
-             # How soon mpiexec itself misses a host: minutes, if nothing is said.
-             "oob_tcp_keepalive_time": 2, "oob_tcp_keepalive_intvl": 1, "oob_tcp_keepalive_probes": 3}  # fmt: skip
-    options = [word for name, value in words.items() for word in ("--mca", name, str(value))]
-    sent = [word for name in ("PYTHONPATH", *_ROOT) for word in ("-x", name)]
-    command, environment = _command(2, tmp_path, what, timeout, *options, "--host", ",".join(hosts.addresses), *sent)
-    command = ["ip", "netns", "exec", hosts.names[0], *command]
+    work, environment = _started(tmp_path, what, timeout)
+    command = [*hosts.mpiexec(tmp_path, str(mpiexec), 2, ["PYTHONPATH", *_ROOT]), *work]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -261,20 +261,19 @@ class DataParallel:
         """Losses of all shards added up in order, and their outputs one behind the other."""
         outputs = len(arguments.bound.outputs)
         width = 1 + 2 * outputs
-        table = np.zeros((self.shards, width))
-        for shard, result in zip(owned(self.rank, self.size, self.shards), found, strict=True):
+        mine = np.zeros((-(-self.shards // self.size), width))  # as many of them for each rank
+        for place, result in enumerate(found):
             if result is not None:
-                table[shard] = [result[0], *result[1], *result[3]]
-        if self.size > 1:
-            every = self.transport.gather(np.concatenate([[rows], table.ravel()]))
-            for rank, theirs in enumerate(every):
-                if theirs[0] != rows:
-                    raise DistributedError(
-                        f"rank {self.rank}: a batch of {rows} rows, and of {theirs[0]:.0f} on rank {rank}: give every "
-                        "rank the same data, of which each takes its share"
-                    )
-                shares = owned(rank, self.size, self.shards)
-                table[shares.start : shares.stop] = theirs[1:].reshape(table.shape)[shares.start : shares.stop]
+                mine[place] = [result[0], *result[1], *result[3]]
+        table = np.zeros((self.shards, width))
+        for rank, theirs in enumerate(self.transport.gather(np.concatenate([[rows], mine.ravel()]))):
+            if theirs[0] != rows:
+                raise DistributedError(
+                    f"rank {self.rank}: a batch of {rows} rows, and of {theirs[0]:.0f} on rank {rank}: give every "
+                    "rank the same data, of which each takes its share"
+                )
+            shares = owned(rank, self.size, self.shards)
+            table[shares.start : shares.stop] = theirs[1:].reshape(mine.shape)[: len(shares)]
         sums = table.sum(axis=0)  # NumPy adds rows in order
         if not np.isfinite(table).all():
             sums = np.array([sum(column) for column in table.T.tolist()])
