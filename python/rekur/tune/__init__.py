@@ -1,0 +1,2 @@
+from rekur.tune._deepen import deepen
+from rekur.tune._widen import growing_layers, widen
