@@ -59,7 +59,7 @@ get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
 _LAZY = (
     "bulk", "cells", "convert", "data", "debug", "distributed", "hub", "jax", "onnx", "ops", "preprocessing",
-    "sequences", "tasks", "torch", "utils",
+    "sequences", "tasks", "torch", "tune", "utils",
 )  # fmt: skip
 _FUNCTIONS = {
     "compile_cells": "_compile",

@@ -1,8 +1,10 @@
 """Networks of an estimator, trained one after another from seeds, with one bar over all of it."""
 
+import contextlib
+import contextvars
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,18 @@ import numpy as np
 from rekur.callbacks import Callback, EarlyStopping
 from rekur.models import Model
 from rekur.training.progress import _is_watched, describe
+
+_watching: contextvars.ContextVar[tuple[Callback, ...]] = contextvars.ContextVar("watching", default=())
+
+
+@contextlib.contextmanager
+def watched(callbacks: Sequence[Callback]) -> Iterator[None]:
+    """Let callbacks hear of the fits of all networks that estimators train within."""
+    token = _watching.set(tuple(callbacks))
+    try:
+        yield
+    finally:
+        _watching.reset(token)
 
 
 class FitBar:
@@ -125,7 +139,7 @@ def fit_networks(
     try:
         for number, seed in enumerate(seeds):
             model = build(seed)
-            more: list[Callback] = [bar.member(number, steps), *callbacks]
+            more: list[Callback] = [bar.member(number, steps), *callbacks, *_watching.get()]
             if validation is not None and patience is not None:
                 more.append(EarlyStopping("val_loss", patience=patience, mode="min", restore_best_weights=True))
             history = model.fit(

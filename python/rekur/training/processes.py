@@ -22,8 +22,8 @@ def _begin(items: Any) -> None:
 def _ready() -> None: ...
 
 
-class _Raised(NamedTuple):
-    """What reading a batch has raised.
+class Raised(NamedTuple):
+    """What another process has raised.
 
     It travels as a value: the pool's own way breaks the pool where an error cannot be made again, and other packages
     change that way (tblib).
@@ -32,6 +32,25 @@ class _Raised(NamedTuple):
     pickled: bytes  # nothing: it cannot be
     text: str
     where: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Raised":
+        where = "".join(traceback.format_exception(error))
+        try:
+            pickled = pickle.dumps(error)
+        except Exception:
+            pickled = b""
+        return cls(pickled, _said(error), where)
+
+    def again(self) -> NoReturn:
+        """Raise here what was raised there; its text where it cannot be made again, as many take other arguments."""
+        try:
+            error = pickle.loads(self.pickled)
+        except Exception:
+            error = None
+        if not isinstance(error, Exception) or _said(error) != self.text:
+            raise RuntimeError(f"{self.text}\n\n{self.where}") from None
+        raise error from _WhereError(self.where)
 
 
 class _WhereError(Exception):
@@ -49,23 +68,7 @@ def _read(k: int) -> Any:
     try:
         return _items[k]
     except Exception as error:
-        where = "".join(traceback.format_exception(error))
-        try:
-            pickled = pickle.dumps(error)
-        except Exception:
-            pickled = b""
-        return _Raised(pickled, _said(error), where)
-
-
-def _raise(raised: _Raised) -> NoReturn:
-    """Raise here what was raised there; its text where it cannot be made again, as many take other arguments."""
-    try:
-        error = pickle.loads(raised.pickled)
-    except Exception:
-        error = None
-    if not isinstance(error, Exception) or _said(error) != raised.text:
-        raise RuntimeError(f"{raised.text}\n\n{raised.where}") from None
-    raise error from _WhereError(raised.where)
+        return Raised.of(error)
 
 
 class Readers:
@@ -99,8 +102,8 @@ class Readers:
             Where the process died, or raised what cannot be pickled: it has the text and the traceback.
         """
         found = self._of(self._pool.submit(_read, k))
-        if isinstance(found, _Raised):
-            _raise(found)
+        if isinstance(found, Raised):
+            found.again()
         return found
 
     def _of(self, future: Any) -> Any:

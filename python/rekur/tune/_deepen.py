@@ -5,6 +5,7 @@ what its cell writes into the state begins at zero. Training takes it from there
 """
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,13 +57,13 @@ def deepen(model: Any, layer: Any, *, name: str | None = None, seed: int | None 
     kind, known = entry["type"], {each["name"]: each for each in [*taken.spec["layers"], *nodes(taken.spec)]}
     if name is not None and check_name(name, f"{what}: name") in known:
         raise ValueError(f"{what}: name: model '{taken.model.name}' has a layer '{name}' already")
-    new_name = name or unique_name(entry["name"], known)
+    new_name = name or unique_name(re.sub(r"_\d+$", "", entry["name"]), known)
     drawn = draw_seed() if seed is None else integer(seed, f"{what}: seed", 0)
     calls = [node for node in nodes(taken.spec) if node["owner"] == entry["name"]]
     refused = f"{what}: there is no layer to put behind '{entry['name']}' ({kind}) that changes nothing"
     if len(calls) != 1:
         raise ValueError(f"{refused}: it is called {len(calls)} times")
-    width = int(next(c for c in taken.flat._order if c.layer.name == entry["name"]).outputs[0].shape[-1])
+    width = int(next(c for c in taken.flat._order if c.layer.name == entry["name"]).outputs[0].shape[-1] or 0)
     if kind in CELLS:
         entry, added = _recurrent(entry, width)
     elif kind == "Bidirectional":

@@ -88,7 +88,7 @@ def _is_chain(spec: Spec) -> bool:
         if before is not None and entry.get("inputs") != [before]:
             return False
         before = entry["name"]
-    return spec["version"] == 1 and spec["outputs"] == [before]
+    return bool(spec["version"] == 1 and spec["outputs"] == [before])
 
 
 def check_same(before: Taken, spec: Spec, weights: Mapping[str, Floats], refused: str) -> None:

@@ -138,7 +138,7 @@ class Units:
         if isinstance(activation, dict):
             steps = activation.get("equations", {}).get("nodes", ())
             return activation.get("name") != "softmax" and not any(step[0] in _ROW_OPERATIONS for step in steps)
-        return activation != "softmax"
+        return bool(activation != "softmax")
 
     def _is_of_features(self, call: Call, entry: Spec) -> bool:
         """Whether equations take features one by one, the same of all inputs."""
@@ -210,5 +210,3 @@ class Units:
     def growing(self) -> dict[str, Slot]:
         """The layers that can become wider, by name, with their slots."""
         return {name: slot.root for name, slot in self.own.items() if slot.root.layers and not slot.root.pinned}
-
-
