@@ -19,7 +19,7 @@ from typing import Any
 # In the order of the contents: title of the group → modules.
 MODULES: dict[str, tuple[str, ...]] = {
     "Models and tasks": ("rekur", "rekur.tasks", "rekur.tasks.report", "rekur.tasks.serve", "rekur.bulk",
-                         "rekur.distributed", "rekur.models", "rekur.seq2seq", "rekur.hub"),
+                         "rekur.distributed", "rekur.tune", "rekur.models", "rekur.seq2seq", "rekur.hub"),
     "Layers": ("rekur.layers", "rekur.cells", "rekur.activations", "rekur.initializers", "rekur.regularizers",
                "rekur.constraints"),
     "Training": ("rekur.losses", "rekur.metrics", "rekur.optimizers", "rekur.optimizers.schedules", "rekur.callbacks",

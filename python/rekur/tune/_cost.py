@@ -150,7 +150,7 @@ class Budget:
     batch : int
         Rows of a call.
     steps : int, optional
-        Time steps of inputs that leave them open.
+        Time steps of inputs that leave them open; without it their latency and memory are not known.
     threads : int
         Of the engine, while times are measured.
 
@@ -200,8 +200,7 @@ class Budget:
         known = [field.name for field in fields(cls)]
         for name in given:
             if name not in known:
-                hint = did_you_mean(name, known) or f"; known are {', '.join(known)}"
-                raise ValueError(f"budget: there is no {name!r}{hint}")
+                raise ValueError(f"budget: there is no {name!r}{did_you_mean(name, known)}")
         return cls(**given)
 
     @property
@@ -211,10 +210,18 @@ class Budget:
         return {name: float(value) for name, value in found.items() if value is not None}
 
     def measure(self, model: Any, only: tuple[str, ...] = COSTS) -> dict[str, float]:
-        """The costs of a model by name; ``step`` of one that cannot go step by step is infinite."""
+        """The costs of a model by name.
+
+        ``step`` of one that cannot go step by step is infinite, and so is, without a limit, what the number of time
+        steps would have to be known for.
+        """
         found: dict[str, float] = {}
+        networks = networks_of(model, "budget")
+        unknown = self.steps is None and any(None in t.shape[1:] for each in networks for t in each.inputs)
         for name in only:
-            if name == "latency":
+            if unknown and name in ("latency", "memory") and name not in self.limits:
+                found[name] = float("inf")
+            elif name == "latency":
                 found[name] = latency(model, self.batch, steps=self.steps, threads=self.threads)
             elif name == "step":
                 try:

@@ -63,7 +63,10 @@ def deepen(model: Any, layer: Any, *, name: str | None = None, seed: int | None 
     refused = f"{what}: there is no layer to put behind '{entry['name']}' ({kind}) that changes nothing"
     if len(calls) != 1:
         raise ValueError(f"{refused}: it is called {len(calls)} times")
-    width = int(next(c for c in taken.flat._order if c.layer.name == entry["name"]).outputs[0].shape[-1] or 0)
+    call = next(c for c in taken.flat._order if c.layer.name == entry["name"])
+    if sum(len(tensor.shape) == 3 for tensor in call.inputs) > 1:
+        raise ValueError(f"{refused}: its cell takes more than one input at each step")
+    width = int(call.outputs[0].shape[-1] or 0)
     if kind in CELLS:
         entry, added = _recurrent(entry, width)
     elif kind == "Bidirectional":

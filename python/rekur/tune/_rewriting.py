@@ -44,8 +44,7 @@ class Taken(NamedTuple):
         entries: dict[str, Spec] = {entry["name"]: entry for entry in self.spec["layers"]}
         if name not in entries:
             names = [known for known, entry in entries.items() if entry["type"] != "Input"]
-            hint = did_you_mean(str(name), names) or f"; it has {', '.join(names)}"
-            raise ValueError(f"{what}: model '{self.model.name}' has no layer {name!r}{hint}")
+            raise ValueError(f"{what}: model '{self.model.name}' has no layer {name!r}{did_you_mean(str(name), names)}")
         return entries[name]
 
 

@@ -183,8 +183,7 @@ def load(folder: str | os.PathLike[str] | None = None, *, storage: Any = None, n
         kept = place.storage()
         names = optuna().study.get_all_study_names(kept)
         if name not in names:
-            hint = did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"
-            raise ValueError(f"tune.load: there is no search named {name!r}{hint}")
+            raise ValueError(f"tune.load: there is no search named {name!r}{did_you_mean(name, names)}")
         study = optuna().load_study(study_name=name, storage=kept)
     said = study.user_attrs.get(_KEY)
     if said is None:

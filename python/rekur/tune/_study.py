@@ -140,7 +140,7 @@ def pruner_of(given: Any, several: bool) -> Any:
     if isinstance(given, pruners.BasePruner):
         return given
     if isinstance(given, str):
-        raise ValueError(f"pruner: unknown {given!r}{did_you_mean(given, PRUNERS)}; known are {', '.join(PRUNERS)}")
+        raise ValueError(f"pruner: unknown {given!r}{did_you_mean(given, PRUNERS)}")
     raise TypeError(f"pruner: expected 'median', 'hyperband', None or a pruner of Optuna, got {given!r}")
 
 
