@@ -455,3 +455,44 @@ def test_detect_says_which_steps_it_is_measured_on_and_counts_rows(capsys, tmp_p
     options = ["--epochs", 1, "--window", 8, "--no-onnx", "--no-report", "--out", tmp_path / "out"]
     said = run(capsys, "detect", data, "--train-until", 250, *options).out
     assert "on all steps, those trained on too" in said and "250 steps of 300" in said
+
+
+def test_forecast_after_a_search(load, tmp_path, capsys):
+    optuna = pytest.importorskip("optuna")
+    if not hasattr(optuna.trial.Trial, "set_constraint"):
+        pytest.skip("needs Optuna 5")
+    out = tmp_path / "out"
+    command = ["forecast", load, "--target", "load", "--horizon", 6, "--epochs", 1, "--folds", 2, "--no-report"]
+    command += ["--units", "4", "--search", 2, "--budget", "size=1MB,latency=1", "--out", out]
+    captured = run(capsys, *command)
+    assert "The best of 2 trials takes cell" in captured.out.replace("\n    ", " ") and "trial 1: " in captured.err
+    model = tasks.load(out / "model.safetensors")
+    assert (
+        model.units == 4 and f"cell {model.cell}" in captured.out and f"batch_size {model.batch_size}" in captured.out
+    )
+    assert model.sizes_["steps"] == 240  # the last one is trained on all
+    assert (
+        "no trial of the search was done"
+        in run(capsys, *command[:-2], "--out", tmp_path / "no", "--budget", "size=1B", expected=1).err
+    )
+    quick = ["forecast", load, "--horizon", 5, "--out", tmp_path / "o", *QUICK]
+    assert "--search 20" in run(capsys, *quick, "--budget", "size=1MB", expected=1).err
+    for wrong in ("size", "speed=3", "latency=fast"):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main([str(part) for part in (*quick, "--search", 2, "--budget", wrong)])
+        assert "argument --budget: expected" in capsys.readouterr().err
+
+
+def test_a_search_sees_nothing_of_the_test(load, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("optuna")
+    seen = []
+
+    def search(model, data, **options):
+        seen.append([len(series) for series in data.series])
+        raise ValueError("enough")
+
+    monkeypatch.setattr("rekur.tune.search", search)
+    for folds, steps in ((3, 240 - 15), (0, 240)):
+        command = ["forecast", load, "--target", "load", "--horizon", 5, "--folds", folds, "--search", 2]
+        assert "enough" in run(capsys, *command, "--out", tmp_path / "o", *QUICK, expected=1).err
+        assert seen.pop() == [steps]

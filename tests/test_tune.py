@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -318,6 +319,20 @@ def test_workers(tmp_path):
         run(tune_build.mistaken, workers=2)
 
 
+def test_workers_that_are_not_forked(tmp_path, monkeypatch):
+    spawn = multiprocessing.get_context("spawn")
+    monkeypatch.setattr("rekur.tune._workers.multiprocessing.get_context", lambda: spawn)
+    found = run(folder=tmp_path, workers=2, trials=3, sampler=optuna.samplers.RandomSampler(seed=1))
+    assert len({trial.params["rate"] for trial in found.trials}) == 3  # each process draws for itself
+
+
+def test_trials_that_were_asked_for(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    found = run(storage=url, trials=1)
+    found.study.enqueue_trial({"units": 7, "rate": 0.05})
+    assert [t.params for t in run(storage=url, trials=2).trials[1:]] == [{"units": 7, "rate": 0.05}]
+
+
 def test_a_worker_that_is_killed(tmp_path):
     with pytest.warns(RuntimeWarning, match=r"process \d was killed by SIGKILL in trial 1"):
         found = run(tune_build.die, folder=tmp_path, workers=2, trials=5)
@@ -437,7 +452,12 @@ def test_recurrent_networks():
         for both in (False, True):
             for sequences in (False, True):
                 builder = tune.Recurrent((8, 2), 3, sequences=sequences, activation="tanh", loss="mae")
-                model = builder.model(cell, 2, 4, True, True, both, 0.1, None if sequences else 5, 1e-3)
+                params = {"cell": cell, "layers": 2, "units": 4, "skips": True, "linear": True, "dropout": 0.1}
+                params |= {"learning_rate": 1e-3, "batch_size": 8}
+                if not sequences:
+                    params["window"] = 5
+                model, options = builder.of({**params, "bidirectional": both})
+                assert options == {"batch_size": 8}
                 y = model.predict(np.zeros((2, 8 if sequences else 5, 2), np.float32))
                 assert y.shape == ((2, 8, 3) if sequences else (2, 3))
                 made[cell, both, sequences] = model
@@ -448,11 +468,15 @@ def test_recurrent_networks():
         X, Y, **QUICK, trials=4, seed=1,
     )  # fmt: skip
     assert found.best_model.input_shape == (None, found.best.params["window"], 2)
+    again, _ = tune.Recurrent((8, 2), 1, cell=[rekur.cells.mgu], window=4).of({**found.best.params, "cell": "mgu"})
+    assert again.get_layer("recurrent_0").cell.name == "mgu"
     for wrong, text in (
         (lambda: tune.Recurrent((8,), 1), r"input_shape must be \(steps, features\)"),
         (lambda: tune.Recurrent((8, 2), 1, cell="gruu"), "tune.Recurrent: cell 'gruu' is unknown; did you mean 'gru'"),
         (lambda: tune.Recurrent((8, 2), 1, sequences=True, window=4), "every step has an output"),
-        (lambda: tune.Recurrent((8, 2), 1).model("gru", 1, 2, False, False, False, 0.0, 9, 0.1), "at most the 8 steps"),
+        (lambda: tune.Recurrent((8, 2), 1).of({}), r"cell is to be chosen, of \['gru', 'lstm'\]; give it"),
+        (lambda: tune.Recurrent((8, 2), 1).of({"unit": 3}), "there is no 'unit'; did you mean 'units'"),
+        (lambda: tune.Recurrent((8, 2), 1, window=9).of(found.best.params | {"window": 9}), "at most the 8 steps"),
     ):
         with pytest.raises(ValueError, match=text):
             wrong()

@@ -44,7 +44,7 @@ from rekur.models import load_model as load
 from rekur.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from rekur import cells, convert, data, debug, hub, onnx, ops, preprocessing, sequences, tasks, utils
+    from rekur import cells, convert, data, debug, hub, onnx, ops, preprocessing, sequences, tasks, tune, utils
     from rekur import torch as torch  # not in __all__: whoever imports * means PyTorch by that name
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
@@ -133,6 +133,7 @@ __all__ = [
     "set_num_threads",
     "set_random_seed",
     "tasks",
+    "tune",
     "utils",
 ]
 

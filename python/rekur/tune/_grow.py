@@ -153,8 +153,7 @@ class _Growth:
             return model
 
         self._job.build = build
-        run_one(self._job, self._run.study)
-        number = len(self._run.study.get_trials(deepcopy=False)) - 1
+        number = run_one(self._job, self._run.study)
         self._run.told(number)
         return TrialResult.of(self._run.study.get_trials(deepcopy=False)[number])
 

@@ -122,7 +122,9 @@ class Search:
         """
         at = self.path(integer(number, "number", 0))
         if not at.exists():
-            kept = sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"*-*{at.suffix}"))
+            kept = sorted(
+                int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"{self.study.study_name}-*{at.suffix}")
+            )
             raise ValueError(
                 f"the model of trial {number} is not in '{self.folder}'; kept are those that no other trial beats in "
                 f"{self.name} and all costs: {', '.join(map(str, kept)) or 'none on this machine'}"

@@ -224,7 +224,7 @@ class Goal:
         if direction is not None and direction not in _DIRECTIONS:
             raise ValueError(f"direction must be 'minimize' or 'maximize', got {direction!r}")
         if callable(first):
-            label = getattr(first, "__name__", "objective")
+            label = getattr(first, "__name__", "objective").replace("<lambda>", "objective")
             return cls("val_loss", first, [label, *further], direction == "maximize")
         if not isinstance(first, str):
             raise TypeError(f"objective: expected a name such as 'val_loss', or a function of the model, got {first!r}")
@@ -277,49 +277,19 @@ class Run:
         verbose: int,
     ) -> None:
         optuna()
-        self._name, self._workers, self._verbose = check_name(name), workers, integer(verbose, "verbose", 0)
+        self._workers, self._verbose = workers, integer(verbose, "verbose", 0)
+        self._open = Opening(check_name(name), job.names, job.larger, job.seed, sampler, pruner)
         self._place = Place(folder, storage, workers == 1)
         self._place.folder.mkdir(parents=True, exist_ok=True)
-        self._job = job
         job.folder = self._place.folder.absolute()
-        self._sampler = sampler
-        self._pruner = pruner_of(pruner, len(job.names) > 1)
-        sampler_of(sampler, job.seed)
-        self.study = self._open(self._place.storage(), 0)
-
-    def _open(self, storage: Any, worker: int) -> Any:
-        """The study, made or taken up."""
-        job = self._job
-        directions = [_DIRECTIONS[job.larger], *["minimize"] * (len(job.names) - 1)]
-        with silent():
-            study = optuna().create_study(
-                study_name=self._name,
-                storage=storage,
-                directions=directions,
-                pruner=self._pruner,
-                load_if_exists=True,
-            )
-            begun = len(study.get_trials(deepcopy=False))
-            # Neither does a worker ask for what another does, nor a search that goes on for what was tried.
-            seed = None if job.seed is None else (job.seed + 1_000_003 * begun + 7919 * worker) % 2**32
-            study.sampler = sampler_of(self._sampler, seed)
-        said = {"objective": job.names[0], "names": job.names, "larger": job.larger}
-        before = study.user_attrs.get(_KEY)
-        if before is None and begun:
-            raise ValueError(f"name: the storage has a study {self._name!r} that rekur.tune has not made: give another")
-        if before is not None and before != said:
-            raise ValueError(
-                f"name: the study {self._name!r} seeks the best {', '.join(before['names'])}, not "
-                f"{', '.join(job.names)}: give another name"
-            )
-        if before is None:
-            study.set_user_attr(_KEY, said)
-        return study
+        self._job = job
+        self.study = self._open.study(self._place.storage())
 
     def go(self, trials: int, timeout: float | None) -> Search:
         """Until the study has so many trials."""
         begin = time.monotonic()
-        left = trials - len(self.study.get_trials(deepcopy=False))
+        waiting = optuna().trial.TrialState.WAITING
+        left = trials - sum(trial.state != waiting for trial in self.study.get_trials(deepcopy=False))
 
         def may() -> bool:
             nonlocal left
@@ -328,8 +298,7 @@ class Run:
 
         if self._workers == 1:
             while may():
-                run_one(self._job, self.study)
-                self.told(len(self.study.get_trials(deepcopy=False)) - 1)
+                self.told(run_one(self._job, self.study))
         elif left > 0:
             start = functools.partial(_begin, self._job, self._open, self._place.given)
             Workers(min(self._workers, left), start).run(may, self.told, self._lost)
@@ -354,8 +323,7 @@ class Run:
         if not self._verbose:
             return
         trials = self.study.get_trials(deepcopy=False)
-        said = line(TrialResult.of(trials[number]), self._job.names[0])
-        print(said, file=sys.stderr, flush=True)
+        print(line(TrialResult.of(trials[number]), self._job.names[0]), file=sys.stderr, flush=True)
 
     def _lost(self, number: int, text: str) -> None:
         """A process has died, or was ended: its trial has failed."""
@@ -370,22 +338,86 @@ class Run:
                     self.study.tell(number, state=optuna().trial.TrialState.FAIL)
 
 
-def _begin(job: Job, opened: Callable[[Any, int], Any], url: Any, worker: int) -> Callable[[Any], None]:
+class Opening:
+    """How each process opens the study.
+
+    Parameters
+    ----------
+    name : str
+    names : list of str
+        Of what it minimises or maximises.
+    larger : bool
+        Whether larger values of the first are better.
+    seed : int, optional
+    sampler, pruner
+        As of :func:`search`; checked here.
+    """
+
+    def __init__(self, name: str, names: list[str], larger: bool, seed: int | None, sampler: Any, pruner: Any) -> None:
+        self._name, self._names, self._larger, self._seed, self._sampler = name, names, larger, seed, sampler
+        self._pruner = pruner_of(pruner, len(names) > 1)
+        sampler_of(sampler, seed)
+
+    def study(self, storage: Any, worker: int = 0) -> Any:
+        """The study, made or taken up, of the program or of its n-th worker, counted from 1.
+
+        Raises
+        ------
+        ValueError
+            If there is another of this name.
+        """
+        directions = [_DIRECTIONS[self._larger], *["minimize"] * (len(self._names) - 1)]
+        with silent():
+            study = optuna().create_study(
+                study_name=self._name,
+                storage=storage,
+                directions=directions if self._name not in optuna().study.get_all_study_names(storage) else None,
+                pruner=self._pruner,
+                load_if_exists=True,
+            )
+            begun = len(study.get_trials(deepcopy=False))
+            # Neither does a worker ask for what another does, nor a search that goes on for what was tried.
+            seed = None if self._seed is None else (self._seed + 1_000_003 * begun + 7919 * worker) % 2**32
+            study.sampler = sampler_of(self._sampler, seed)
+            if worker and self._sampler is not None:
+                study.sampler.reseed_rng()
+        said = {"objective": self._names[0], "names": self._names, "larger": self._larger}
+        before = study.user_attrs.get(_KEY)
+        if before is None and begun:
+            raise ValueError(f"name: the storage has a study {self._name!r} that rekur.tune has not made: give another")
+        if before is not None and before != said:
+            raise ValueError(
+                f"name: the study {self._name!r} seeks the best {', '.join(before['names'])}, not "
+                f"{', '.join(self._names)}: give another name"
+            )
+        if before is None:
+            study.set_user_attr(_KEY, said)
+        return study
+
+
+def _begin(job: Job, opening: Opening, url: Any, worker: int) -> Callable[[Any], None]:
     """In a process: a function that runs one trial."""
-    study = opened(storage_of(url), worker + 1)
-    return lambda began: run_one(job, study, began)
+    study = opening.study(storage_of(url), worker + 1)
+
+    def run(began: Callable[[int], None]) -> None:
+        run_one(job, study, began)
+
+    return run
 
 
-def run_one(job: Job, study: Any, began: Callable[[int], None] = lambda number: None) -> None:
-    """One trial of a study."""
+def run_one(job: Job, study: Any, began: Callable[[int], None] = lambda number: None) -> int:
+    """One trial of a study; its number."""
+    numbers = []
 
     def objective(trial: Any) -> Any:
+        numbers.append(trial.number)
         began(trial.number)
         return job.run(trial)
 
     with silent():
         study.optimize(objective, n_trials=1, catch=FAILURES)
         job.forget_beaten(study)
+    return int(numbers[-1])
 
 
 def line(trial: TrialResult, name: str) -> str:

@@ -59,11 +59,23 @@ def _one_of(trial: Any, name: str, choices: list[Any]) -> Any:
         raise ValueError(f"{name}: expected choices, got an empty list")
     if len(choices) == 1:
         return choices[0]
-    labels = [value if isinstance(value, _PLAIN) else getattr(value, "name", None) or repr(value) for value in choices]
+    labels = _labels(choices)
     if len(set(map(repr, labels))) < len(labels):
         raise ValueError(f"{name}: two of the choices are called alike: {labels}")
     taken = trial.suggest_categorical(name, labels)
     return choices[labels.index(taken)]
+
+
+def _labels(choices: list[Any]) -> list[Any]:
+    """Of values, as a storage holds them."""
+    return [value if isinstance(value, _PLAIN) else getattr(value, "name", None) or repr(value) for value in choices]
+
+
+def _named(value: Any, choices: Any) -> Any:
+    """The choice that a label stands for, if it is one."""
+    if isinstance(choices, list) and isinstance(value, _PLAIN) and value in (labels := _labels(choices)):
+        return choices[labels.index(value)]
+    return value
 
 
 class Recurrent:
@@ -156,11 +168,39 @@ class Recurrent:
 
     def __call__(self, trial: Any) -> tuple[Model, dict[str, Any]]:
         """A compiled model, and what goes to ``fit`` with it."""
-        taken = {name: suggest(trial, name, choices) for name, choices in self._choices.items()}
-        model = self.model(**{name: value for name, value in taken.items() if name != "batch_size"})
-        return model, {"batch_size": taken["batch_size"]}
+        return self._made({name: suggest(trial, name, choices) for name, choices in self._choices.items()})
 
-    def model(
+    def of(self, params: Mapping[str, Any]) -> tuple[Model, dict[str, Any]]:
+        """The same of given parameters, such as those of a trial: a new model, to be trained anew.
+
+        Parameters
+        ----------
+        params : dict
+            ``found.best.params``. What is no choice need not stand there.
+
+        Raises
+        ------
+        ValueError
+            For a choice that is left open, and a parameter that there is not.
+        """
+        for name in params:
+            if name not in self._choices:
+                raise ValueError(f"tune.Recurrent: there is no {name!r}{did_you_mean(name, self._choices)}")
+        taken = {}
+        for name, choices in self._choices.items():
+            if name in params:
+                taken[name] = _named(params[name], choices)
+            elif isinstance(choices, list) or _is_range(choices):
+                raise ValueError(f"tune.Recurrent: {name} is to be chosen, of {choices!r}; give it")
+            else:
+                taken[name] = choices
+        return self._made(taken)
+
+    def _made(self, taken: dict[str, Any]) -> tuple[Model, dict[str, Any]]:
+        batch_size = taken.pop("batch_size")
+        return self._model(**taken), {"batch_size": batch_size}
+
+    def _model(
         self,
         cell: Any,
         layers: int,
@@ -172,7 +212,6 @@ class Recurrent:
         window: int | None,
         learning_rate: float,
     ) -> Model:
-        """The compiled model of some choices."""
         steps = self._steps
         if window is not None:
             if steps is not None and window > steps:

@@ -95,7 +95,7 @@ class Job:
             histories = [self._fitted(made, own, callbacks)]
         if self.objective is not None:
             value = float(self.objective(made))
-            name = getattr(self.objective, "__name__", "objective")
+            name = self.names[0]
         else:
             best = max if self.larger else min
             found = [history.get(self.monitor, []) for history in histories]

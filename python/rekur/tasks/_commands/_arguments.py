@@ -74,6 +74,15 @@ def _inputs(text: str) -> tuple[str | None, list[str]]:
     return (name.strip(), _listed(columns)) if equals else (None, _listed(text))
 
 
+def _budget(text: str) -> dict[str, object]:
+    from rekur.tasks._commands._search import budget
+
+    try:
+        return budget(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _shard(text: str) -> tuple[int, int]:
     number, slash, count = text.partition("/")
     if not slash or not 1 <= positive(number) <= positive(count):
@@ -141,6 +150,10 @@ def forecast(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--future", metavar="COLS", help="known ahead, such as holidays or set prices")
     add("--static", metavar="COLS", help="constant for a series, such as its region")
+    group = parser.add_argument_group("search", 'By Optuna, on what comes before the test: pip install "rekur[tune]".')
+    add = group.add_argument
+    add("--search", type=positive, metavar="N", help="try N forecasters, and take the best")
+    add("--budget", type=_budget, metavar="COST=LIMIT[,…]", help="latency=0.001 (seconds), size=200KB, memory=1MB")
     group = parser.add_argument_group("forecasts")
     add = group.add_argument
     add("--output", metavar="KIND", help="quantiles (default), point, mean, or a distribution such as student_t")

@@ -21,8 +21,10 @@ from rekur.tasks._commands._output import (
     percent,
     sentence,
 )
+from rekur.tasks._commands._search import searched
 from rekur.tasks._series import Series, SeriesSet, read_series
 from rekur.tasks._tables import read_table
+from rekur.tasks.forecasting._backtest import earlier
 
 _FILES = ("model.safetensors", "model.onnx", "predictions.csv", "backtest.csv", "report.html")
 _FOLDS = 10
@@ -40,6 +42,8 @@ def run(options: argparse.Namespace) -> None:
     """
     tell = Teller(options.quiet)
     check_pictures(options.report)
+    if options.budget is not None and options.search is None:
+        raise ValueError("budget: it is that of a search: say how many are tried, --search 20")
     known = _read(options)
     horizon = options.horizon or _horizon(known)
     folds = _folds(known, horizon) if options.folds is None else options.folds
@@ -59,7 +63,11 @@ def run(options: argparse.Namespace) -> None:
     tell.facts(options.data.name, facts)
     tell.notes(known.notes)
     folder = Folder(options.out, _FILES, options.overwrite)
-    model = _forecaster(options, known, horizon)
+    model, given = _forecaster(options, known, horizon)
+    if options.search is not None:
+        untested = earlier(known, folds * horizon, horizon) if folds else known
+        model, words = searched(model, untested, given, options, tell)
+        facts.append(("search", words))
     begin = time.monotonic()
     backtest = model.backtest(known, folds=folds) if folds else None
     if backtest is not None:
@@ -141,7 +149,8 @@ def _need_future(known: SeriesSet, horizon: int) -> str:
     )
 
 
-def _forecaster(options: argparse.Namespace, known: SeriesSet, horizon: int) -> Any:
+def _forecaster(options: argparse.Namespace, known: SeriesSet, horizon: int) -> tuple[Any, list[str]]:
+    """The forecaster, and which of its parameters were given."""
     from rekur.tasks import Forecaster
 
     layout = known.layout
@@ -154,7 +163,7 @@ def _forecaster(options: argparse.Namespace, known: SeriesSet, horizon: int) -> 
         usual = given.get("quantiles") or Forecaster._parameters()["quantiles"].default
         bounds = {0.5 + side * share / 2 for share in options.coverage or [0.8] for side in (-1, 1)}
         given["quantiles"] = tuple(sorted({round(float(q), 6) for q in {*usual, *bounds}}))
-    return Forecaster(
+    made = Forecaster(
         horizon,
         time=layout.time[0] if len(layout.time) == 1 else tuple(layout.time) or None,
         target=known.target[0] if len(known.target) == 1 else list(known.target),
@@ -162,6 +171,7 @@ def _forecaster(options: argparse.Namespace, known: SeriesSet, horizon: int) -> 
         freq=_freq(options.freq), time_zone=options.time_zone, aggregate=layout.aggregate,
         random_state=options.seed, verbose=0 if options.quiet else 1, **given,
     )  # fmt: skip
+    return made, list(given)
 
 
 _TITLES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE", "smape": "sMAPE", "crps": "CRPS"}

@@ -244,6 +244,12 @@ def cut_at(series: Series, steps: int, horizon: int) -> Series:
     )
 
 
+def earlier(known: SeriesSet, steps: int, horizon: int) -> SeriesSet:
+    """A set of series as it was so many steps ago; those that were too short for a forecast then are left out."""
+    long_enough = [series for series in known.series if len(series) - steps >= min(2 * horizon, 4)]
+    return _earlier(known, [cut_at(series, len(series) - steps, horizon) for series in long_enough])
+
+
 def _earlier(known: SeriesSet, cut: list[Series]) -> SeriesSet:
     """A set of series as they were, with the seasons that they showed then."""
     line = seasons_before(known.timeline, [one.target for one in known.series], [one.target for one in cut])
