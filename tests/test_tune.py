@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -345,12 +344,12 @@ def test_a_worker_that_is_killed(tmp_path):
             run(tune_build.always_die, workers=2)
 
 
-def test_a_search_that_is_killed(tmp_path):
-    """The whole program, with its processes: they end, and the next search goes on."""
+def test_a_program_that_is_killed(tmp_path):
+    """Its processes do what they are at, and end; the next search goes on."""
     script = (
-        "import sys, tune_build; from rekur import tune; x, y = tune_build.data()\n"
+        "import os, sys, time, tune_build; from rekur import tune; x, y = tune_build.data()\n"
         "def build(trial):\n"
-        "    import time; print('begun', flush=True); time.sleep(30 * (trial.number > 1))\n"
+        "    print(os.getpid(), flush=True); time.sleep(2 * (trial.number > 1))\n"
         "    return tune_build.build(trial)\n"
         "tune.search(build, x, y, validation_data=(x, y), epochs=1, workers=2, verbose=0, folder=sys.argv[1])\n"
     )
@@ -360,17 +359,40 @@ def test_a_search_that_is_killed(tmp_path):
         env={**os.environ, "PYTHONPATH": paths},
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     assert program.stdout is not None
-    for _ in range(4):
-        assert program.stdout.readline() == "begun\n"
-    os.killpg(program.pid, signal.SIGKILL)
+    workers = {int(program.stdout.readline()) for _ in range(4)}
+    assert len(workers) == 2
+    program.kill()
     program.wait()
     program.stdout.close()
+    end = time.monotonic() + 60
+    while any(_is_alive(pid) for pid in workers):
+        assert time.monotonic() < end, "processes are left behind"
+        time.sleep(0.2)
     found = run(folder=tmp_path, trials=6)
-    states = [trial.state for trial in found.trials]
-    assert len(states) == 6 and states.count("running") == 2 and states.count("done") + states.count("pruned") == 4
+    assert len(found.trials) == 6 and {trial.state for trial in found.trials} <= {"done", "pruned"}
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_trial_without_a_sign_of_life_has_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr("rekur.tune._study._BEAT", 1)
+    monkeypatch.setattr("rekur.tune._study._GRACE", 1)
+    found = run(folder=tmp_path, trials=1)
+    lost = found.study.ask()
+    found.study._storage.record_heartbeat(lost._trial_id)
+    assert tune.load(tmp_path).trials[1].state == "running"
+    time.sleep(1.5)
+    found = run(folder=tmp_path, trials=3)
+    assert (found.trials[1].state, found.trials[1].reason) == ("failed", "its process ended")
+    assert len(found.trials) == 3
 
 
 def test_a_time_limit():
