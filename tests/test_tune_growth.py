@@ -316,6 +316,48 @@ def test_made_models_are_models(tmp_path):
     assert rekur.onnx.export(made, tmp_path / "made.onnx").verification is not None
 
 
+def test_models_of_other_kinds():
+    x, words = rekur.Input((T, F)), rekur.Input((T,), dtype="int32")
+    rules = {"kernel_regularizer": "l2", "recurrent_constraint": "unit_norm"}
+    h = layers.GRU(4, return_sequences=True, name="r", **rules)(x)
+    model = scattered(rekur.Model(x, layers.CRF(3)(layers.Dense(3)(h)), seed=1))
+    for made in (tune.widen(model, "r", 6, seed=1), tune.deepen(model, "r", seed=1)):
+        given = np.random.default_rng(0).normal(size=(4, T, F)).astype(np.float32)
+        np.testing.assert_array_equal(made.predict(given), model.predict(given))
+        assert made.get_layer("r").config()["regularizers"] and made.get_layer("r").config()["constraints"]
+    h = layers.Embedding(4, 3, mask_zero=True, name="e")(words)
+    h = layers.LSTM(4, name="r")(layers.Masking()(h))
+    model = scattered(rekur.Model(words, layers.Dense(2)(h), seed=1))
+    same(model, tune.deepen(tune.widen(tune.widen(model, "e", 5, seed=1), "r", 6, seed=1), "r", seed=1))
+    inner = rekur.Sequential([layers.GRU(4, return_sequences=True), layers.GRU(4)], name="inner")
+    model = scattered(rekur.Sequential([rekur.Input((T, F)), inner, layers.Dense(1)], seed=1))
+    same(model, tune.widen(model, "inner.gru", 6, seed=1))
+
+    class Own(rekur.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = layers.GRU(4), layers.Dense(1)
+
+        def call(self, x):
+            return self.last(self.first(x))
+
+    model = Own()
+    model(np.zeros((1, T, F), np.float32))
+    assert list(tune.growing_layers(model)) == ["gru"] and tune.widen(model, "gru", 6).get_layer("gru").units == 6
+    model = rekur.Sequential([rekur.Input((T, F)), layers.GRU(4, stateful=True, name="r"), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"tune\.deepen: GRU 'r' is stateful"):
+        tune.deepen(model, "r")
+
+
+def test_a_forecaster_s_network():
+    fitted = rekur.tasks.Forecaster(4, epochs=1, units=8, random_state=0).fit(np.sin(np.arange(120) / 5))
+    (network,) = fitted.models_
+    assert tune.growing_layers(network) == {"encoder_0": (8, 1)}
+    wider = tune.widen(network, "encoder_0", 12, seed=1)
+    assert wider.get_layer("decoder_0").units == 12
+    same(network, wider)
+
+
 def test_wrong_arguments():
     model = chain(layers.GRU(4, name="r"))
     for call, error, text in (

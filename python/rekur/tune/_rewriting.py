@@ -25,9 +25,12 @@ class Taken(NamedTuple):
 
     @classmethod
     def of(cls, model: object, what: str) -> "Taken":
-        """Raises TypeError for what is no model."""
+        """Raises TypeError for what is no model, ValueError for one that carries states from batch to batch."""
         if not isinstance(model, Structure):
             raise TypeError(f"{what}: expected a model, got {model!r}")
+        model._engine()
+        for carried in model._flat().states:
+            raise ValueError(f"{what}: {carried.layer!r} is stateful: make the model without that, and set its weights")
         weights = {name: array.copy() for name, array in model.named_weights().items()}
         spec = copy.deepcopy(model.spec)
         return cls(model, spec, filled(spec, weights, 0), weights)
@@ -65,7 +68,9 @@ def finished(taken: Taken, spec: Spec, weights: Mapping[str, Floats]) -> Any:
     for name, trained, rate in old._engine().training:
         if name in members:
             members[name]._trainable, members[name]._lr_scale = trained, rate
-    model._tokenizer = getattr(old, "_tokenizer", None)
+    for name in ("_tokenizer", "_seq2seq"):
+        if hasattr(old, name):
+            setattr(model, name, getattr(old, name))
     given = old._compiled
     if given is not None:
         model.compile(
