@@ -69,11 +69,34 @@ def space(windows: Windows) -> tune.Recurrent:
     )
 
 
+def grow(windows: Windows, budget: dict[str, float], folder: Path | None) -> None:
+    """From a GRU of 16 units on."""
+    begin = time.monotonic()
+    rekur.set_random_seed(1)
+    small = {"cell": "gru", "layers": 1, "units": 16, "skips": False, "dropout": 0.0, "window": 48}
+    model, own = space(windows).of({**small, "learning_rate": 1e-3, "batch_size": BATCH})
+    grown = tune.grow(
+        model,
+        windows.train.x,
+        windows.train.y,
+        validation_data=(windows.validation.x, windows.validation.y),
+        budget=budget,
+        epochs=EPOCHS,
+        patience=PATIENCE,
+        folder=folder,
+        seed=1,
+        **own,
+    )
+    print(f"{grown}\n{time.monotonic() - begin:.0f} s\n")
+    print(f"the model of trial {grown.best.number}: test MAE {error(grown.best_model, windows):.3f} °C")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=5, help="trainings of either network from other seeds")
     parser.add_argument("--folder", type=Path, help="keep the search here, and go on with it")
+    parser.add_argument("--grow", action="store_true", help="let a small network grow instead")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     windows = data()
@@ -81,6 +104,9 @@ def main() -> None:
     budget = {"latency": tune.latency(demo) / 2, "step": tune.step(demo) / 2}
     print(f"the demo's network: {1e6 * tune.latency(demo):.1f} µs a forecast, {1e9 * tune.step(demo):.0f} ns a step")
     begin = time.monotonic()
+    if options.grow:
+        grow(windows, budget, options.folder)
+        return
     found = tune.search(
         space(windows),
         windows.train.x,
