@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import ranks
 import rekur
 from rekur import layers
 from rekur.distributed import DataParallel, DistributedError
+from rekur.distributed._compress import _orthonormal, _product
 from rekur.distributed._reduce import SMALL, OrderedReducer, finish
 from rekur.distributed._transport import Alone
 from rekur.distributed._tree import Node, Sums, frontier, owned, owner, root, rows_of
@@ -489,6 +491,70 @@ def test_local_steps():
 
 
 @needs_fork
+def test_local_steps_draw_noise_of_their_own():
+    def fit(transport: Any) -> Any:
+        x = np.ones((8, 3, 4), np.float32)
+        seen = []
+        with DataParallel(transport, shards=4, local_steps=2).scope():
+            model = rekur.Sequential([rekur.Input((3, 4)), layers.Dropout(0.5), layers.Flatten()], seed=1)
+            model.add(layers.Dense(12, kernel_initializer=rekur.initializers.Identity(), use_bias=False))
+            model.compile("sgd", "mse", metrics=[lambda t, p: seen.append(p.copy()) or np.zeros(len(p))])
+            model.train_on_batch(x, np.zeros((8, 12), np.float32))
+        return seen[-1]
+
+    both = ranks.run(2, fit)[0].reshape(2, 4, 12)
+    assert (both == 0).any() and not np.array_equal(both[0] == 0, both[1] == 0)
+
+
+@needs_fork
+@pytest.mark.parametrize("count", [2, 3])
+def test_compressed_gradients_are_as_small_as_the_docs_say(count):
+    """docs/distributed.md, "Fewer bytes"."""
+
+    def steps(transport: Any, settings: Any) -> Any:
+        x, y = np.zeros((8, 3, 16), np.float32), np.zeros((8, 1), np.float32)
+        with DataParallel(transport, shards=4, compression=settings).scope():
+            model = rekur.Sequential([rekur.Input((3, 16)), layers.LSTM(64), layers.Dense(1)], seed=1)
+            model.compile("sgd", "mse")
+            for _ in range(3):
+                model.train_on_batch(x, y)
+        (made,) = distribution_of(model)._compressors.values()
+        return made.sent, sum(w.size for w in model.get_weights()), [w.shape for w in model.get_weights()]
+
+    def distribution_of(model: Any) -> Any:
+        return model._trainer().distribution
+
+    for settings in ("int8", {"name": "top_k", "share": 0.05}, {"name": "power_sgd", "rank": 2}):
+        for sent, n, shapes in ranks.run(count, lambda t, s=settings: steps(t, s)):
+            if settings == "int8":
+                expected = 256 * -(-n // 256) + 4 * -(-n // 256)
+                assert expected == pytest.approx(n + n / 64, rel=0.02)
+            elif settings["name"] == "top_k":  # type: ignore[index]
+                expected = 8 * round(0.05 * n)
+            else:
+                large = [s for s in shapes if len(s) == 2 and 2 * sum(s) < s[0] * s[1]]
+                expected = sum(4 * 2 * sum(s) for s in large) + 4 * (n - sum(s[0] * s[1] for s in large))
+                assert large == [(16, 256), (64, 256)]
+            assert sent == 3 * expected
+
+
+def test_thin_matrices_are_orthonormal():
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(50, 4)).astype(np.float32)
+    basis = _orthonormal(columns)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(4), atol=1e-6)
+    np.testing.assert_allclose(basis @ (basis.T @ columns), columns, atol=1e-5)
+    columns[:, 2] = columns[:, 0] - 3 * columns[:, 1]  # nothing of its own
+    basis = _orthonormal(columns)
+    np.testing.assert_allclose(basis.T @ basis, np.diag([1, 1, 0, 1]), atol=1e-6)
+    np.testing.assert_allclose(basis @ (basis.T @ columns), columns, atol=1e-5)
+    assert not _orthonormal(np.zeros((5, 2), np.float32)).any()
+    assert np.isnan(_orthonormal(np.full((5, 2), np.nan, np.float32))).all()
+    other = rng.normal(size=(9, 4)).astype(np.float32)
+    np.testing.assert_allclose(_product(basis, other), basis @ other.T, atol=1e-5)
+
+
+@needs_fork
 def test_models_side_by_side():
     """What a model's steps have left out, and how many it has made, is its own, within its scope and behind it."""
 
@@ -552,6 +618,110 @@ def test_what_ranks_must_have_in_common():
 
 
 @needs_fork
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("batches", "rank 0 takes a step, and rank 1 is behind an epoch"),
+        ("rows", "a batch of 8 rows, and of 7 on rank 1"),
+        ("epochs", "rank 0 takes a step, and rank 1 leaves the fit"),
+        ("validation", "rank 0 evaluates a batch, and rank 1 is behind an epoch"),
+        ("caught", "rank 0 takes a step, and rank 1 begins a fit"),
+        ("exit", "rank 0 takes a step, and rank 1 leaves the fit"),
+        ("exit in a loss", "rank 0: no answer|rank 1 has gone"),
+    ],
+)
+def test_ranks_that_do_something_else(what, message):
+    """Both end at once, and say what each was about to do."""
+
+    def fit(transport: Any) -> None:
+        x, y, _ = _data(64)
+        other = transport.rank == 1
+
+        def batches(count: int, rows: int = 8) -> Any:
+            for k in range(count):
+                begin = 8 * (k % 8)
+                yield x[begin : begin + rows], y[begin : begin + rows]
+
+        def loss(target: np.ndarray, found: np.ndarray) -> np.ndarray:
+            if what == "exit in a loss" and other:
+                sys.exit(1)
+            return ((target - found) ** 2).sum(axis=-1)
+
+        class Act(rekur.callbacks.Callback):
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                if batch == 2 and other and what == "exit":
+                    sys.exit(3)
+                if batch == 2 and other and what == "caught":
+                    raise KeyboardInterrupt
+
+        with DataParallel(transport, shards=4).scope():
+            model = _model()
+            model.compile("sgd", rekur.losses.Numpy(loss, lambda t, p: 2 * (p - t)))
+            given = batches(
+                {"batches": 3, "epochs": 4}.get(what, 20) if other else 20, 7 if what == "rows" and other else 8
+            )
+            watched = batches(1 if what == "validation" and other else 9)
+            options = {"epochs": 4, "steps_per_epoch": 4, "verbose": 0, "callbacks": [Act()]}
+            if what == "validation":
+                options |= {"validation_data": watched, "validation_steps": 2}
+            try:
+                model.fit(given, **options)
+            except KeyboardInterrupt:
+                model.fit(given, **options)
+
+    begun = time.monotonic()
+    found = ranks.run(2, fit, timeout=30)
+    assert re.search(message, str(found[0])), found
+    if what not in ("exit in a loss", "validation"):
+        assert "DistributedError" in str(found[1]), found
+    assert time.monotonic() - begun < 15
+
+
+@needs_fork
+def test_all_ranks_may_leave():
+    """What all raise in one place is what comes out of each, and the next fit finds them together."""
+
+    class Act(rekur.callbacks.Callback):
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                raise self.error
+
+    def fit(transport: Any) -> Any:
+        x, y, _ = _data(64)
+        with DataParallel(transport, shards=4).scope():
+            model = _model()
+            model.compile("sgd", "mse")
+            for error in (SystemExit(0), KeyboardInterrupt(), ValueError()):
+                with pytest.raises(type(error)):
+                    model.fit(x, y, batch_size=8, verbose=0, callbacks=[Act(error)])
+            return model.fit(x, y, batch_size=8, verbose=0).history
+
+    found = ranks.run(2, fit, timeout=10)
+    assert found[0] == found[1] and len(found[0]["loss"]) == 1
+
+
+@needs_fork
+def test_nan_is_no_drift():
+    """The sum of two NaN has the bits of either; ranks are alike all the same, and end as one process does."""
+
+    def fit(transport: Any) -> Any:
+        x, y, _ = _data(16)
+        y[1], y[5], y[9] = np.nan, -np.nan, np.copysign(np.nan, -1)
+        with DataParallel(transport, shards=4).scope():
+            model = _model()
+            model.compile("sgd", "mse")
+            history = model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+            stops = model.fit(x, y, batch_size=8, verbose=0, callbacks=[rekur.callbacks.TerminateOnNaN()])
+        return repr(history.history), len(stops.history["loss"])
+
+    for count in (1, 2, 4):
+        assert ranks.run(count, fit) == [("{'loss': [nan, nan]}", 1)] * count
+
+
+@needs_fork
 def test_a_rank_that_is_not_there_is_missed():
     def fit(transport: Any) -> Any:
         return _fit(DataParallel(transport, shards=4))
@@ -590,7 +760,8 @@ import sys, time, zlib, os, signal
 import numpy as np
 import rekur
 from rekur import layers
-parallel = rekur.distributed.DataParallel(shards=4, timeout=float(sys.argv[2]))
+fast = {"reduction": "fast"} if sys.argv[1].startswith("fast") else {}
+parallel = rekur.distributed.DataParallel(shards=4, timeout=float(sys.argv[2]), **fast)
 rekur.distributed.set_distribution(parallel)
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(64, 9, 4)).astype("f4"), rng.normal(size=(64, 1)).astype("f4")
@@ -607,6 +778,14 @@ class Act(rekur.callbacks.Callback):
                 time.sleep(1)
             elif sys.argv[1] == "raises":
                 raise ValueError("something in the data")
+            elif sys.argv[1] == "exits":
+                sys.exit(3)
+        if epoch == 1 and sys.argv[1] == "all exit":
+            sys.exit(0)
+    def on_train_batch_end(self, batch, logs=None):
+        if sys.argv[1] == "fast, hangs" and batch == 2:  # in the middle of a step
+            all_reduce = parallel.transport.all_reduce
+            parallel.transport.all_reduce = lambda array: (parallel.rank and time.sleep(120), all_reduce(array))
 model.fit(x, y, batch_size=16, epochs=3, verbose=2, callbacks=[Act()])
 sys.stdout.write(f"weights {zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]).tobytes())}\\n")
 """
@@ -644,7 +823,13 @@ def test_mpi_has_the_bits_of_one_process(tmp_path):
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("dies", "signal 9"), ("hangs", "no answer from rank 1"), ("raises", "rank 1 ends by ValueError")],
+    [
+        ("dies", "signal 9"),
+        ("hangs", "no answer from rank 1"),
+        ("raises", "rank 1 ends by ValueError"),
+        ("exits", "leaves the fit"),
+        ("fast, hangs", "no answer from rank 1"),
+    ],
 )
 def test_mpi_ends_clearly(what, message, tmp_path):
     begun = time.monotonic()
@@ -653,6 +838,11 @@ def test_mpi_ends_clearly(what, message, tmp_path):
     assert message in done.stderr + done.stdout, done.stderr + done.stdout
     assert "weights" not in done.stdout
     assert signal.SIGKILL == 9
+
+
+def test_mpi_all_ranks_may_exit(tmp_path):
+    done = _mpi(2, tmp_path, "all exit")
+    assert done.returncode == 0 and "weights" not in done.stdout and "Error" not in done.stderr, done.stderr
 
 
 def _on_hosts(hosts: Any, tmp_path: Path, what: str, timeout: float) -> subprocess.Popen[str]:

@@ -124,12 +124,12 @@ class PowerSGD(Compressor):
                 shape = (matrix.shape[1], self._rank)
                 self._queries[name] = generator.normal(size=shape).astype(np.float32)
         left = self._summed([matrix @ self._queries[name] for name, (_, matrix) in matrices])
-        bases = [np.linalg.qr(p.astype(np.float64))[0].astype(np.float32) if np.isfinite(p).all() else p for p in left]
+        bases = [_orthonormal(p) for p in left]
         right = self._summed([m.T @ basis for (_, (_, m)), basis in zip(matrices, bases, strict=True)])
         for (name, (part, _)), basis, query in zip(matrices, bases, right, strict=True):
-            self._queries[name] = query if np.isfinite(query).all() and query.any() else self._queries[name]
-            found = basis @ query.T
-            total[part] = found.reshape(-1)
+            told = np.isfinite(query).all(axis=0) & query.any(axis=0)  # a column of nothing would stay so
+            self._queries[name] = np.where(told, query, self._queries[name])
+            total[part] = _product(basis, query).reshape(-1)
             own[part] = total[part] / np.float32(ranks)
         return total, own
 
@@ -137,6 +137,36 @@ class PowerSGD(Compressor):
         every = np.sum(np.stack(self._gather(np.concatenate([m.reshape(-1) for m in matrices]))), axis=0)
         cuts = np.cumsum([m.size for m in matrices])[:-1]
         return [part.reshape(m.shape) for part, m in zip(np.split(every, cuts), matrices, strict=True)]
+
+
+# What every rank computes of what all have told has the same bits on all of them, whatever processors and BLAS they
+# have: element by element, and sums one after another.
+
+
+def _orthonormal(columns: Floats) -> Floats:
+    """A basis of what columns span, by Gram and Schmidt, twice over; what the others span already becomes zero."""
+    basis = np.array(columns.T, np.float64)
+    for k, column in enumerate(basis):
+        before = _length(column)
+        for _ in range(2):
+            for other in basis[:k]:
+                column -= np.cumsum(other * column)[-1] * other
+        length = _length(column)
+        column *= 1 / length if length > 1e-7 * before else length * 0
+    found: Floats = basis.T.astype(np.float32)
+    return found
+
+
+def _length(column: Floats) -> float:
+    return float(np.sqrt(np.cumsum(column * column)[-1]))
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    """left · rightᵀ, of few columns."""
+    found: Floats = left[:, :1] * right[:, 0]
+    for k in range(1, left.shape[1]):
+        found += left[:, k : k + 1] * right[:, k]
+    return found
 
 
 _KNOWN: dict[str, Any] = {"int8": Int8, "top_k": TopK, "power_sgd": PowerSGD}

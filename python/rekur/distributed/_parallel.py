@@ -27,6 +27,8 @@ _REDUCTION = one_of("ordered", "fast")
 _ISAS = one_of("narrowest", "refuse")
 _BUCKET = 1 << 18  # floats that travel together
 _WORDS = ["baseline", "neon", "avx2", "avx512", "amx"]  # instruction sets, narrowest first
+# What a rank does next. Ranks tell one another, and go on where all do the same.
+_DOING = ["begins a fit", "has its data", "takes a step", "evaluates a batch", "is behind an epoch", "leaves the fit"]
 
 
 class DataParallel:
@@ -93,6 +95,7 @@ class DataParallel:
         if compression is not None and (self.reduction == "fast" or self.local_steps > 1):
             raise ValueError("DataParallel: compression goes with reduction='ordered' and local_steps=1")
         make_compressor(compression, self.transport)  # raises for what cannot be
+        self._inside = False  # whether this rank is between two meetings, or was when an exception came
         # What steps have left out, and how many were made since weights were averaged, by what was compiled.
         self._compressors: weakref.WeakKeyDictionary[Bound, Compressor] = weakref.WeakKeyDictionary()
         self._since: weakref.WeakKeyDictionary[Bound, int] = weakref.WeakKeyDictionary()
@@ -143,8 +146,8 @@ class DataParallel:
         config = {**bound.config(), "seed": 0}
         settings = [self.shards, self.reduction, self.local_steps, repr(self.compression)]
         mine = json.dumps([engine.spec, config, bound.wants_outputs, settings], sort_keys=True).encode()
-        for rank, theirs in enumerate(self.transport.gather(np.array([zlib.crc32(mine)], np.int64))):
-            if theirs[0] != zlib.crc32(mine):
+        for rank, (theirs, *_) in enumerate(self._meet("begins a fit", zlib.crc32(mine))):
+            if theirs != zlib.crc32(mine):
                 raise DistributedError(f"rank {self.rank}: rank {rank} has another model, or compiled it otherwise")
         weights = engine.get_weights()
         state = bound._trainer.state()
@@ -163,8 +166,10 @@ class DataParallel:
 
     def step(self, bound: "Bound", batch: "Rows") -> "Results":
         """A training step on a batch that every rank has."""
-        if self.local_steps > 1:
-            return self._local_step(bound, batch)
+        with self._at_work():
+            return self._local_step(bound, batch) if self.local_steps > 1 else self._step(bound, batch)
+
+    def _step(self, bound: "Bound", batch: "Rows") -> "Results":
         arguments = Arguments(bound, batch)
         rows = len(batch)
         own = owned(self.rank, self.size, self.shards)
@@ -191,9 +196,14 @@ class DataParallel:
 
     def evaluate(self, bound: "Bound", batch: "Rows") -> "Results":
         """The losses of a batch that every rank has, and where there are metrics its outputs."""
-        self.settle(bound)
-        if any(isinstance(loss, WeightedSum) for loss in bound.losses):
-            return bound._run(bound.trainer.evaluate, batch)  # means over rows and over steps in one number
+        self._meet_over(batch, "evaluates a batch", False)
+        with self._at_work():
+            self.settle(bound)
+            if any(isinstance(loss, WeightedSum) for loss in bound.losses):
+                return bound._run(bound.trainer.evaluate, batch)  # means over rows and over steps in one number
+            return self._evaluate(bound, batch)
+
+    def _evaluate(self, bound: "Bound", batch: "Rows") -> "Results":
         arguments = Arguments(bound, batch)
         rows = len(batch)
         found: list[Results | None] = []
@@ -213,22 +223,42 @@ class DataParallel:
         if self.size == 1:
             return
         epoch, batches = (-1, -1) if place is None else place
-        mine = np.array([-1 if steps is None else steps, epochs, epoch, batches], np.int64)
-        for rank, theirs in enumerate(self.transport.gather(mine)):
-            if (theirs[:2] != mine[:2]).any():
+        mine = [-1 if steps is None else steps, epochs, epoch, batches]
+        for rank, theirs in enumerate(self._meet("has its data", *mine)):
+            if theirs[:2] != mine[:2]:
                 raise DistributedError(
                     f"rank {self.rank}: {mine[1]} epochs of {mine[0]} steps, and {theirs[1]} of {theirs[0]} on rank "
                     f"{rank}: give every rank the same data, of which each takes its share"
                 )
-            if (theirs != mine).any():
+            if theirs != mine:
                 raise DistributedError(
                     f"rank {self.rank}: rank {rank} found another backup, or none: put the folder of BackupAndRestore "
                     "on a file system that all ranks see"
                 )
 
-    def agree(self, stop: bool) -> bool:
-        """Whether training ends on any rank."""
-        return stop if self.size == 1 else any(bool(e[0]) for e in self.transport.gather(np.array([stop], np.int64)))
+    def agree(self, batch: "Rows", stop: bool) -> bool:
+        """Before a step of a fit: whether training ends on any rank, which then takes no other.
+
+        Raises
+        ------
+        DistributedError
+            If another rank has a batch of other rows, or none.
+        """
+        return stop if self.size == 1 else self._meet_over(batch, "takes a step", stop)
+
+    def leave(self) -> None:
+        """Behind a fit, at its end or because the program ends (``sys.exit``): all ranks leave it, or none.
+
+        Raises
+        ------
+        DistributedError
+            If another rank goes on.
+        """
+        if self.size == 1:
+            return
+        if self._inside:  # the others wait for something else than a word of what is next
+            self.transport.abort(f"rank {self.rank} ends in the middle of a step; so do the others")
+        self._meet("leaves the fit")
 
     def settle(self, bound: "Bound") -> None:
         """Behind the steps of an epoch: weights that ranks have of their own become their mean."""
@@ -245,8 +275,10 @@ class DataParallel:
         """
         if self.size == 1:
             return stop
-        mine = zlib.crc32(bound._model.get_weights().tobytes())
-        every = self.transport.gather(np.array([mine, stop], np.int64))
+        weights = bound._model.get_weights()
+        weights[np.isnan(weights)] = np.nan  # of two NaN a sum has either's bits
+        mine = zlib.crc32(weights.tobytes())
+        every = self._meet("is behind an epoch", mine, stop)
         for rank, theirs in enumerate(every):
             if theirs[0] != mine:
                 raise DistributedError(
@@ -256,6 +288,41 @@ class DataParallel:
         return bool(any(theirs[1] for theirs in every))
 
     # The rest.
+
+    def _meet(self, doing: str, *numbers: int) -> list[list[int]]:
+        """What all ranks say of what they do next, which must be the same: up to four numbers.
+
+        Raises
+        ------
+        DistributedError
+            If a rank does something else.
+        """
+        mine = [_DOING.index(doing), *numbers, *[0] * (4 - len(numbers))]
+        every = [theirs.tolist() for theirs in self.transport.gather(np.array(mine, np.int64))]
+        for rank, theirs in enumerate(every):
+            if theirs[0] != mine[0]:
+                other = _DOING[theirs[0]] if 0 <= theirs[0] < len(_DOING) else "is elsewhere"
+                raise DistributedError(
+                    f"rank {self.rank} {doing}, and rank {rank} {other}: give every rank the same data, and the same "
+                    "calls in the same order"
+                )
+        return [theirs[1 : 1 + len(numbers)] for theirs in every]
+
+    def _meet_over(self, batch: "Rows", doing: str, stop: bool) -> bool:
+        """Meet before something is done with a batch; whether any rank would rather stop."""
+        if self.size == 1:
+            return stop
+        every = self._meet(doing, len(batch), stop)
+        for rank, (rows, _) in enumerate(every):
+            if rows != len(batch):
+                raise _other_rows(self.rank, len(batch), rank, rows)
+        return any(stops for _, stops in every)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._inside = True
+        yield
+        self._inside = False  # and not where an exception came
 
     def _results(self, arguments: "Arguments", found: "Sequence[Results | None]", rows: int) -> "Results":
         """Losses of all shards added up in order, and their outputs one behind the other."""
@@ -268,10 +335,7 @@ class DataParallel:
         table = np.zeros((self.shards, width))
         for rank, theirs in enumerate(self.transport.gather(np.concatenate([[rows], mine.ravel()]))):
             if theirs[0] != rows:
-                raise DistributedError(
-                    f"rank {self.rank}: a batch of {rows} rows, and of {theirs[0]:.0f} on rank {rank}: give every "
-                    "rank the same data, of which each takes its share"
-                )
+                raise _other_rows(self.rank, rows, rank, int(theirs[0]))
             shares = owned(rank, self.size, self.shards)
             table[shares.start : shares.stop] = theirs[1:].reshape(mine.shape)[: len(shares)]
         sums = table.sum(axis=0)  # NumPy adds rows in order
@@ -343,8 +407,10 @@ class DataParallel:
                 f"DataParallel: local_steps: a batch of {len(batch)} rows has none for some of {self.size} ranks"
             )
         begin, end = self._span(self.rank, len(batch))
-        part = batch.part(begin, end)
-        results = bound._run(bound.trainer.step, part)
+        own = Arguments(bound, batch.part(begin, end))
+        sums = np.empty(bound.trainer.sums_size(), np.float32)
+        found = own.add(slice(0, end - begin), end - begin, self.rank, sums, None)  # noise is the rank's own
+        results: Results = (found[0] + bound.trainer.finish(sums), *found[1:])
         self._since[bound] = self._since.get(bound, 0) + 1
         if self._since[bound] == self.local_steps:
             self._average(bound)
@@ -540,6 +606,13 @@ class _Flight:
         for (part, _), values in zip(self._begun, finish([each for _, each in self._begun]), strict=True):
             total[part] = values
         return total
+
+
+def _other_rows(rank: int, rows: int, other: int, others: int) -> DistributedError:
+    return DistributedError(
+        f"rank {rank}: a batch of {rows} rows, and of {others} on rank {other}: give every rank the same data, of "
+        "which each takes its share"
+    )
 
 
 def _covered(intervals: list[tuple[int, int]], begin: int, end: int) -> bool:

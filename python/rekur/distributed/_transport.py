@@ -52,7 +52,9 @@ class Transport:
         self, sends: Sequence[tuple[int, NDArray[Any]]], receives: Sequence[tuple[int, NDArray[Any]]]
     ) -> "Exchange":
         """Begin to send arrays to ranks and to receive others."""
-        return Exchange(self, sends, receives)
+        begun = [(rank, self.start_receive(array, rank)) for rank, array in receives]
+        begun += [(rank, self.start_send(array, rank)) for rank, array in sends]
+        return Exchange(self, begun, (sends, receives))
 
     def exchange(self, sends: Sequence[tuple[int, NDArray[Any]]], receives: Sequence[tuple[int, NDArray[Any]]]) -> None:
         """Send arrays to ranks and receive others.
@@ -116,16 +118,9 @@ class Transport:
 class Exchange:
     """Arrays that are on their way."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        sends: Sequence[tuple[int, NDArray[Any]]],
-        receives: Sequence[tuple[int, NDArray[Any]]],
-    ) -> None:
-        self._transport = transport
-        self._open = [(rank, transport.start_receive(array, rank)) for rank, array in receives]
-        self._open += [(rank, transport.start_send(array, rank)) for rank, array in sends]
-        self._kept = (sends, receives)
+    def __init__(self, transport: Transport, begun: Sequence[tuple[int, Any]], kept: Any) -> None:
+        self._transport, self._open = transport, list(begun)  # of requests the rank that each is with
+        self._kept = kept
 
     def advance(self) -> bool:
         """Whether all have arrived; also what lets some transports go on."""
@@ -208,7 +203,8 @@ class MPI(Transport):
         """The sum over ranks, in place, in whatever order MPI adds it up."""
         from mpi4py import MPI as mpi
 
-        self._comm.Allreduce(mpi.IN_PLACE, array, mpi.SUM)
+        request = [self._comm.Iallreduce(mpi.IN_PLACE, array, mpi.SUM)]
+        Exchange(self, [(rank, request) for rank in range(self.size) if rank != self.rank], array).wait()
 
     def abort(self, message: str) -> NoReturn:
         """End all ranks."""

@@ -391,6 +391,12 @@ class Trainable(Predicting):
                     self.stop_training = bound.distribution.end_epoch(active, self.stop_training)
                 if self.stop_training:
                     break
+            if bound.distribution is not None:
+                bound.distribution.leave()
+        except SystemExit:
+            if bound.distribution is not None:
+                bound.distribution.leave()
+            raise
         finally:
             feed.close()
             if watched is not None:
@@ -418,6 +424,9 @@ class Trainable(Predicting):
             totals.set_state(resumed.totals)
         listened = hooks.reads_batches("train")
         for number, batch in enumerate(batches, done):
+            if bound.distribution is not None and bound.distribution.agree(batch, self.stop_training) and number > done:
+                self.stop_training = True
+                break
             if listened:
                 hooks.call("on_train_batch_begin", number, {})
             self._sync_trained()
@@ -428,9 +437,7 @@ class Trainable(Predicting):
             if listened:
                 self._loss_of_step = result[0]
                 hooks.call("on_train_batch_end", number, logs)
-            if bound.distribution is not None:
-                self.stop_training = bound.distribution.agree(self.stop_training)
-            if self.stop_training and (listened or bound.distribution is not None):
+            if self.stop_training and listened and bound.distribution is None:
                 break
         return totals.results()
 
