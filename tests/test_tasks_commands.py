@@ -360,6 +360,15 @@ def test_generate(tmp_path, capsys):
     assert (
         told == run(capsys, "predict", out / "model.safetensors", "--text", "the dog ", "--length", 5, "--seed", 1).out
     )
+    model = out / "model.safetensors"
+    (tmp_path / "prompts.csv").write_text('id,prompt\n1,"the dog"\n2,"the cat"\n')
+    written = run(capsys, "predict", model, tmp_path / "prompts.csv", "--length", 5)
+    assert written.out.startswith("the dog") and "\nthe cat" in written.out and "id" not in written.out, written
+    assert "texts are taken from column 'prompt'" in written.err.lower()
+    (tmp_path / "prompts.txt").write_text("the dog\n\nthe cat\n")
+    assert run(capsys, "predict", model, tmp_path / "prompts.txt", "--length", 5).out == written.out
+    (tmp_path / "numbers.csv").write_text("id\n1\n")
+    assert "holds texts" in run(capsys, "predict", model, tmp_path / "numbers.csv", expected=1).err
     (tmp_path / "zero.txt").write_bytes(b"\x00\x01" * 50)
     assert (
         "not a text" in run(capsys, "generate", tmp_path / "zero.txt", "--out", tmp_path / "z", *QUICK, expected=1).err

@@ -238,8 +238,8 @@ def predict(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Apply a model that one of the other commands (or save of an estimator) wrote. A forecaster forecasts what "
         "follows DATA; a classifier tells the labels of its sequences or texts, a detector scores it, and a generator "
-        "goes on with each of its texts. Data larger than memory: a folder of Parquet or Arrow files, with -o DIR "
-        "(docs/bulk.md)."
+        "goes on with each of its texts, the lines of a text or a column of a table. Data larger than memory: a folder "
+        "of Parquet or Arrow files, with -o DIR (docs/bulk.md)."
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="model.safetensors")
     parser.add_argument("data", type=Path, nargs="?", metavar="DATA",

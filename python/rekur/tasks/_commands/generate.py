@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _read(options: argparse.Namespace, notes: list[str]) -> tuple[Any, list[tuple[str, str]]]:
     """A text, or the texts of a table's column, and what is to be said of them."""
-    if options.column is None and options.text.suffix.lower() not in _TABLES:
-        text = _text(options.text, notes)
+    if options.column is None and not is_table(options.text):
+        text = read_text(options.text, notes)
         if not text.strip():
             raise ValueError(f"'{options.text}' holds no text")
         lines = text.count("\n") + 1
@@ -72,23 +72,35 @@ def _read(options: argparse.Namespace, notes: list[str]) -> tuple[Any, list[tupl
         return text, [
             ("text", f"{counted(len(text), 'character')} in {counted(lines, 'line')}, {kinds} different ones")
         ]
-    table = read_table(options.text)
-    name = options.column
+    name, found = texts_of_table(options.text, options.column, notes, "; name one with --column")
+    total = sum(map(len, found))
+    return found, [("texts", f"{counted(len(found), 'text')} of {counted(total, 'character')} in {name!r}")]
+
+
+def texts_of_table(path: Path, column: str | None, notes: list[str], advice: str = "") -> tuple[str, list[str]]:
+    """The texts of a table's column, which is the one with most text where none is named, and its name."""
+    table = read_table(path)
+    name = column
     if name is None:
         texts = [one for one in table.names if table.column(one).kind == "text"]
         if not texts:
-            raise ValueError("column: no column of the table holds texts; name one with --column")
+            raise ValueError(f"no column of '{path}' holds texts{advice}")
         name = max(texts, key=lambda one: sum(len(text or "") for text in table.column(one).texts()))
         notes.append(f"texts are taken from column {name!r}")
     found = [text for text in table.column(name).texts() if text is not None]
     if not found:
         raise ValueError(f"column: {name!r} holds no text")
     notes += table.notes
-    total = sum(map(len, found))
-    return found, [("texts", f"{counted(len(found), 'text')} of {counted(total, 'character')} in {name!r}")]
+    return name, found
 
 
-def _text(path: Path, notes: list[str]) -> str:
+def is_table(path: Path) -> bool:
+    """Whether a file of texts is a table of them."""
+    return path.suffix.lower() in _TABLES
+
+
+def read_text(path: Path, notes: list[str]) -> str:
+    """A file's text, in UTF-8 or UTF-16, else in Windows-1252; lines end in a line feed."""
     data = path.read_bytes()
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:

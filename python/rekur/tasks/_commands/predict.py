@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rekur._files import check_writable, write_atomic
-from rekur.tasks._commands import classify, detect
+from rekur.tasks._commands import classify, detect, generate
 from rekur.tasks._commands._examples import Layout, read_examples
 from rekur.tasks._commands._forecasts import predictions
 from rekur.tasks._commands._output import csv_text, sentence
@@ -198,15 +198,20 @@ def _detect(options: argparse.Namespace, model: Any, notes: list[str]) -> dict[s
     return found.columns()
 
 
-def _given_texts(options: argparse.Namespace) -> list[str]:
+def _given_texts(options: argparse.Namespace, notes: list[str]) -> list[str]:
+    """The one that was given, those of a table's column, or the lines of a file."""
     if options.text is not None:
         return [options.text]
-    text = options.data.read_text(encoding="utf-8-sig")
-    return [line for line in text.splitlines() if line.strip()]
+    if generate.is_table(options.data):
+        return generate.texts_of_table(options.data, None, notes)[1]
+    lines = [line for line in generate.read_text(options.data, notes).split("\n") if line.strip()]
+    if not lines:
+        raise ValueError(f"DATA: '{options.data}' holds no text")
+    return lines
 
 
 def _generate(options: argparse.Namespace, model: Any, notes: list[str]) -> str:
-    prompts = _given_texts(options)
+    prompts = _given_texts(options, notes)
     found = model.generate(
         prompts, options.length or 200, temperature=options.temperature or 0.8, seed=options.seed or 0
     )
@@ -214,7 +219,7 @@ def _generate(options: argparse.Namespace, model: Any, notes: list[str]) -> str:
 
 
 def _translate(options: argparse.Namespace, model: Any, notes: list[str]) -> str:
-    return "".join(f"{text}\n" for text in model.predict(_given_texts(options)))
+    return "".join(f"{text}\n" for text in model.predict(_given_texts(options, notes)))
 
 
 _HOW: dict[str, Any] = {
