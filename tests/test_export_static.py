@@ -356,6 +356,7 @@ def check(folder: Path, cases: Sequence[Case], isa: str, compiler: str, *flags: 
     assert at == len(results) and not bad, bad
 
 
+@pytest.mark.isa_in_turn
 def test_every_layer_that_streams_gives_a_streams_bits(isa: str, tmp_path: Path) -> None:
     compiler = "clang++" if CLANG else "g++" if CXX else pytest.skip("no C++ compiler")
     check(tmp_path, list(contract_cases()), isa, compiler, "-std=c++20", "-O1")
@@ -384,6 +385,7 @@ def test_cells_of_the_library_and_random_ones_give_a_streams_bits(isa: str, tmp_
     check(tmp_path, list(cell_cases(count, 11)), isa, "g++", "-std=c++17", "-O1")
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("kind", ["bf16", "fp16"])
 def test_matrices_in_sixteen_bits_give_the_bits_of_a_stream_of_them(isa: str, kind: str, tmp_path: Path) -> None:
     compiler = "clang++" if CLANG and kind == "bf16" else "g++" if CXX else pytest.skip("no C++ compiler")
@@ -406,6 +408,7 @@ def has(*flags: str) -> bool:
     return found.issuperset(flags)
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("dots", [False, True], ids=["", "dots"])
 def test_layers_of_eight_bits_give_a_streams_bits(isa: str, dots: bool, tmp_path: Path) -> None:
     """By instructions that multiply and add numbers of eight bits, too, where the processor has them."""
