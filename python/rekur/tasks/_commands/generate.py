@@ -80,7 +80,7 @@ def _read(options: argparse.Namespace, notes: list[str]) -> tuple[Any, list[tupl
 def texts_of_table(path: Path, column: str | None, notes: list[str], advice: str = "") -> tuple[str, list[str]]:
     """The texts of a table's column, which is the one with most text where none is named, and its name."""
     table = read_table(path)
-    name = column
+    name: Any = column
     if name is None:
         texts = [one for one in table.names if table.column(one).kind == "text"]
         if not texts:
