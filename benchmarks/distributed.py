@@ -61,7 +61,8 @@ def messages(ranks: int, floats: int, net: dict[str, float], shards: int = SHARD
     at_once = (ranks - 1) * omega + alpha
     in_turns = rounds * (omega + alpha)
     few = ranks <= FEW
-    gather = (at_once if few else in_turns) + (ranks - 1) * table * beta
+    # Two gatherings: what ranks do next, and their losses.
+    gather = 2 * (at_once if few else in_turns) + (ranks - 1) * (5 * 8 + table) * beta
     power = ranks & (ranks - 1) == 0
     if power and floats <= SMALL:
         return gather + in_turns + rounds * 4 * floats * beta
@@ -91,15 +92,43 @@ def median_of(call: Any, seconds: float) -> float:
     call()
     begun = time.perf_counter()
     call()
-    once = [time.perf_counter() - begun]
-    parallel = _parallel()
-    counts = parallel.transport.gather(np.array([max(5, min(400, int(seconds / max(once[0], 1e-6))))], np.int64))
     times = []
-    for _ in range(int(max(count[0] for count in counts))):
+    for _ in range(_most(max(5, min(400, int(seconds / max(time.perf_counter() - begun, 1e-6)))))):
         begun = time.perf_counter()
         call()
         times.append(time.perf_counter() - begun)
     return float(np.median(times))
+
+
+def step_of(name: str, seconds: float) -> float:
+    """Median seconds from one step of a fit to the next."""
+    from rekur.callbacks import Callback
+
+    class Watch(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            times.append(time.perf_counter())
+
+    trained = model(name)
+    x, y = data(name)
+    times: list[float] = []
+    batches = 4
+    while True:
+        times.clear()
+        rows = len(x) * batches
+        trained.fit(
+            np.resize(x, (rows, *x.shape[1:])), np.resize(y, (rows, 1)), batch_size=len(x), epochs=1, shuffle=False,
+            verbose=0, callbacks=[Watch()],
+        )  # fmt: skip
+        found = float(np.median(np.diff(times)))
+        more = _most(max(10, min(400, int(seconds / found))))
+        if batches >= more:
+            return found
+        batches = more
+
+
+def _most(count: int) -> int:
+    """The largest of all ranks' numbers."""
+    return int(max(each[0] for each in _parallel().transport.gather(np.array([count], np.int64))))
 
 
 def _parallel() -> Any:
@@ -119,10 +148,10 @@ def rank(names: list[str], ping: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"ranks": parallel.size}
     for name in names:
         trained = model(name)
-        x, y = data(name)
-        step = median_of(lambda trained=trained, x=x, y=y: trained.train_on_batch(x, y), 4.0)
-        found[name] = {"step": step, "floats": trained.count_params()}
+        found[name] = {"step": step_of(name, 4.0), "floats": trained.count_params()}
         if parallel.size == 1:
+            x, y = data(name)
+            trained.train_on_batch(x, y)
             bound = trained._bound
             sums = np.zeros(bound.trainer.sums_size(), np.float32)
             found[name]["update"] = median_of(lambda bound=bound, sums=sums: bound.trainer.finish(sums), 0.5)
