@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -150,6 +152,21 @@ def test_shards(rows_model, tmp_path):
     assert "6 parts are left to other shards" in str(reports[0])
     bulk.predict(rows_model, tmp_path / "a.parquet", tmp_path / "alone", **options)
     assert pq.read_table(tmp_path / "out").equals(pq.read_table(tmp_path / "alone"))
+
+
+def test_shards_need_no_locks(rows_model, tmp_path, monkeypatch):
+    write_rows(tmp_path / "data" / "0.parquet", 100, 25)
+
+    def flock(descriptor: int, mode: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    options = {"unit_rows": 50, "verbose": 0}
+    with pytest.raises(OSError, match="without locks: No locks available; a share"):
+        bulk.predict(rows_model, tmp_path / "data", tmp_path / "out", **options)
+    reports = [bulk.predict(rows_model, tmp_path / "data", tmp_path / "out", shard=(n, 2), **options) for n in (2, 1)]
+    assert not reports[0].complete and reports[1].complete
+    assert (tmp_path / "out" / "_SUCCESS").exists() and not (tmp_path / "out" / ".claims").exists()
 
 
 def test_another_run_is_refused_by_name(rows_model, steps_model, tmp_path):

@@ -7,17 +7,22 @@ from pathlib import Path
 from types import TracebackType
 
 FOLDER = ".claims"
+_WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # what file systems without locks say
 
 
 class Claim:
     """The right to make one part, as long as this object is open and the process lives."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path, self._descriptor = path, descriptor
+    def __init__(self, path: Path, descriptor: int, locked: bool = True) -> None:
+        self._path, self._descriptor, self._locked = path, descriptor, locked
 
     @classmethod
-    def take(cls, folder: Path, name: str, *, shared: bool = False, wait: bool = False) -> "Claim | None":
+    def take(
+        cls, folder: Path, name: str, *, shared: bool = False, wait: bool = False, needed: bool = True
+    ) -> "Claim | None":
         """Claim something by its name; None where another process has it, and ``wait`` is False.
+
+        ``needed``: False where nobody else would claim it, so that it is had on a file system without locks, too.
 
         Raises
         ------
@@ -35,10 +40,16 @@ class Claim:
             try:
                 fcntl.flock(descriptor, mode)
             except OSError as error:
+                if not needed and error.errno in _WITHOUT:
+                    return cls(path, descriptor, locked=False)
                 os.close(descriptor)
                 if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                     return None
-                raise OSError(error.errno, f"'{folder}' is on a file system without locks: {error.strerror}") from None
+                raise OSError(
+                    error.errno,
+                    f"'{folder}' is on a file system without locks: {error.strerror}; a share (shard, --shard I/N) "
+                    "needs none",
+                ) from None
             try:
                 same = os.path.samestat(os.fstat(descriptor), os.stat(path))
             except FileNotFoundError:
@@ -49,7 +60,8 @@ class Claim:
 
     def share(self) -> None:
         """Let others share it."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        if self._locked:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def release(self, remove: bool = False) -> None:
         """Give it back; ``remove`` also removes its file, which nobody else needs then."""

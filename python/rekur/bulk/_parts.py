@@ -39,10 +39,18 @@ class Parts:
     """The parts of a plan, and the making of those that are missing."""
 
     def __init__(
-        self, folder: Path, plan: Plan, answerer: Answerer, source: Source, keep: list[str], schema: Any, size: int
+        self,
+        folder: Path,
+        plan: Plan,
+        answerer: Answerer,
+        source: Source,
+        keep: list[str],
+        schema: Any,
+        size: int,
+        locks: bool = True,
     ) -> None:
         self._folder, self._plan, self._answerer, self._source = folder, plan, answerer, source
-        self._keep, self._size = keep, size
+        self._keep, self._size, self._locks = keep, size, locks
         self._schema = _writing.schema_of(answerer, schema, keep)
         self._columns = list(dict.fromkeys([*answerer.needs, *keep]))
         self._said: dict[str, dict[str, Any]] = {}
@@ -58,7 +66,7 @@ class Parts:
             for unit in left:
                 if self._is_there(unit, progress):
                     continue
-                claim = Claim.take(self._folder, unit.name)
+                claim = Claim.take(self._folder, unit.name, needed=self._locks)
                 if claim is None:
                     waiting.append(unit)
                     continue

@@ -120,8 +120,8 @@ def predict(
     now = Plan.make(described, json.loads(json.dumps(settings)), files, unit_rows, _whole(answerer))
     folder.mkdir(parents=True, exist_ok=True)
     check_writable(folder / MANIFEST)
-    with _planned(folder, now, files, overwrite) as plan:
-        parts = Parts(folder, plan, answerer, files, kept, schema, batch_size)
+    with _planned(folder, now, files, overwrite, shard is None) as plan:
+        parts = Parts(folder, plan, answerer, files, kept, schema, batch_size, locks=shard is None)
         made = Progress(sum(file.rows for file in files.files), verbose)
         try:
             parts.make(share, made)
@@ -183,27 +183,27 @@ def _check_columns(source: Source, answerer: Answerer, keep: Sequence[str]) -> N
 
 
 @contextlib.contextmanager
-def _planned(folder: Path, now: Plan, source: Source, overwrite: bool) -> Iterator[Plan]:
-    """The plan in force, while this process works by it."""
-    planning = Claim.take(folder, "plan", wait=True)
+def _planned(folder: Path, now: Plan, source: Source, overwrite: bool, locks: bool) -> Iterator[Plan]:
+    """The plan in force, while this process works by it. ``locks``: they are needed."""
+    planning = Claim.take(folder, "plan", wait=True, needed=locks)
     assert planning is not None
     working = None
     try:
         with planning:
-            alone = Claim.take(folder, "work")
-            working = alone or Claim.take(folder, "work", shared=True, wait=True)
+            alone = Claim.take(folder, "work", needed=locks)
+            working = alone or Claim.take(folder, "work", shared=True, wait=True, needed=locks)
             assert working is not None
             plan = _plan_in_force(folder, now, source, overwrite, alone is not None)
             working.share()
         yield plan
     finally:
         if working is not None:
-            _leave(folder, working)
+            _leave(folder, working, locks)
 
 
-def _leave(folder: Path, working: Claim) -> None:
+def _leave(folder: Path, working: Claim, locks: bool) -> None:
     working.release()
-    last = Claim.take(folder, "work")
+    last = Claim.take(folder, "work", needed=locks)
     if last is not None:  # nobody else works there: claims of processes that were killed may go
         for left in (folder / CLAIMS).glob("part-*"):
             left.unlink(missing_ok=True)
