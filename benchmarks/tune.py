@@ -70,10 +70,10 @@ def space(windows: Windows) -> tune.Recurrent:
 
 
 def grow(windows: Windows, budget: dict[str, float], folder: Path | None) -> None:
-    """From a GRU of 16 units on."""
+    """From a GRU of 4 units on."""
     begin = time.monotonic()
     rekur.set_random_seed(1)
-    small = {"cell": "gru", "layers": 1, "units": 16, "skips": False, "dropout": 0.0, "window": 48}
+    small = {"cell": "gru", "layers": 1, "units": 4, "skips": False, "dropout": 0.0, "window": 48}
     model, own = space(windows).of({**small, "learning_rate": 1e-3, "batch_size": BATCH})
     grown = tune.grow(
         model,

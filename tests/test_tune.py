@@ -559,6 +559,8 @@ def test_growth(tmp_path):
     assert tune.size(grown.best_model) <= 3072 and grown.best_model.count_params() > model.count_params()
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
+    assert model.optimizer.learning_rate == pytest.approx(0.03)
+    assert grown.model(grown.best.number).optimizer.learning_rate == pytest.approx(0.3 * 0.03)
     assert tune.load(tmp_path, name="growth").best == grown.best
     with pytest.raises(ValueError, match="a study 'growth' already; grow its best_model, and give another name"):
         tune.grow(model, x, y, validation_data=(x, y), folder=tmp_path)
@@ -612,7 +614,8 @@ def test_wrong_arguments(options, error, text):
 
 def test_wrong_arguments_of_estimators_and_growth():
     series, plain = np.arange(50.0), tasks.Forecaster(2)
-    model = tune_build.network(2, 0.1)
+    model, scheduled = tune_build.network(2, 0.1), tune_build.network(2, 0.1)
+    scheduled.compile(rekur.optimizers.Adam(rekur.optimizers.schedules.CosineDecay(0.1, 100)), "mse")
     for call, error, text in (
         (
             lambda: tune.search(plain, series, space={"unit": 3}),
@@ -626,6 +629,12 @@ def test_wrong_arguments_of_estimators_and_growth():
         (lambda: tune.grow(3, X, Y), TypeError, "expected a model"),
         (lambda: tune.grow(rekur.Sequential([layers.Dense(1)]), X, Y), TypeError, "expected a compiled model"),
         (lambda: tune.grow(model, X, Y, factor=1), ValueError, "factor must be above 1"),
+        (lambda: tune.grow(model, X, Y, rate=0), ValueError, "rate must be above 0, got 0"),
+        (
+            lambda: tune.grow(scheduled, X, Y, validation_data=HELD),
+            ValueError,
+            "rate must be 1 where the learning",
+        ),
         (lambda: tune.grow(model, X, Y), ValueError, "needs validation_data"),
         (lambda: tune.grow(model, X, Y, validation_data=HELD, objective=("val_loss", "size")), ValueError, "has one"),
         (

@@ -28,6 +28,7 @@ def grow(
     budget: Any = None,
     factor: float = 1.5,
     deepen: bool = True,
+    rate: float = 0.3,
     rounds: int = 10,
     least: float = 0.005,
     epochs: int = 10,
@@ -56,6 +57,9 @@ def grow(
         By which a layer becomes wider.
     deepen : bool
         Whether layers are put behind others.
+    rate : float
+        By which the optimizer's learning rate is multiplied once the model as given is trained: what is learned already
+        is not to be shaken loose again. With a schedule it has to be 1.
     rounds : int
         At most.
     least : float
@@ -92,6 +96,11 @@ def grow(
     if by <= 1:
         raise ValueError(f"{what}: factor must be above 1, got {factor!r}")
     gain = real(least, f"{what}: least", 0.0, 1.0)
+    slower = real(rate, f"{what}: rate", 0.0)
+    if slower == 0:
+        raise ValueError(f"{what}: rate must be above 0, got {rate!r}")
+    if slower != 1 and model.optimizer._schedule is not None:
+        raise ValueError(f"{what}: rate must be 1 where the learning rate follows a schedule, got {rate!r}")
     further = boolean(deepen, f"{what}: deepen")
     held = validation_data is not None or bool(fit.get("validation_split"))
     goal = Goal.of(objective, direction).watching(held, what)
@@ -116,18 +125,21 @@ def grow(
     run = Run(job, folder, storage, name, 1, None, None, verbose)
     if run.study.get_trials(deepcopy=False):
         raise ValueError(f"name: there is a study {name!r} already; grow its best_model, and give another name")
-    return _Growth(job, run, by, further, gain).go(model, integer(rounds, f"{what}: rounds"))
+    return _Growth(job, run, by, further, slower, gain).go(model, integer(rounds, f"{what}: rounds"))
 
 
 class _Growth:
-    def __init__(self, job: Job, run: Run, factor: float, deepen: bool, least: float) -> None:
+    def __init__(self, job: Job, run: Run, factor: float, deepen: bool, rate: float, least: float) -> None:
         self._job, self._run, self._factor, self._deepen, self._least = job, run, factor, deepen, least
+        self._rate = rate
 
     def go(self, model: Any, rounds: int) -> Search:
         parent, history = copy.deepcopy(model), "as it was given"
         best = self._trial(parent, history)
         if best.value is None:
             return self._run.result()  # which says why there is none
+        if self._rate != 1:
+            parent.optimizer.learning_rate = self._rate * float(parent.optimizer.learning_rate)
         for _ in range(rounds):
             found = []
             for change, made in self._changes(parent):
