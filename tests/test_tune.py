@@ -171,6 +171,17 @@ def test_mistakes_end_it():
         run(fails)
 
 
+def test_ctrl_c_leaves_a_study_that_goes_on(tmp_path):
+    def build(trial):
+        if trial.number == 1:
+            raise KeyboardInterrupt
+        return tune_build.build(trial)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(build, folder=tmp_path)
+    assert [trial.state for trial in run(build, folder=tmp_path, trials=3).trials] == ["done", "failed", "done"]
+
+
 def test_objectives():
     found = run(objective=lambda model: float(model.count_params()), direction="maximize")
     assert found.larger and found.best.params["units"] == max(t.params["units"] for t in found.trials)
@@ -519,6 +530,11 @@ def test_costs():
     for cost in (tune.latency, tune.memory):
         with pytest.raises(ValueError, match="open number of time steps: give steps="):
             cost(open_ended)
+    stateful = rekur.Sequential([rekur.Input((4, 2)), layers.GRU(2, stateful=True), layers.Dense(1)])
+    stateful.predict(np.ones((1, 4, 2)))
+    (before,) = stateful.layers[0].states
+    assert tune.latency(stateful) > 0
+    np.testing.assert_array_equal(stateful.layers[0].states[0], before)
     with pytest.raises(TypeError, match="expected a model, or an estimator that has learned, got 3"):
         tune.size(3)
     with pytest.raises(TypeError, match="that has learned"):

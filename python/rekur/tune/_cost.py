@@ -1,5 +1,6 @@
 """What a model costs where it runs: time, size, memory; and the most that it may cost."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -112,6 +113,8 @@ def _least_time(call: Callable[[], object], threads: int) -> float:
 
 
 def _predict_time(network: Any, rows: int, steps: int | None, threads: int, what: str) -> float:
+    if network._flat().states:
+        network = copy.deepcopy(network)  # whose states go on from what is measured
     arrays: dict[str, Any] = {}
     for tensor in network.inputs:
         if steps is None and None in tensor.shape[1:]:
