@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -293,6 +294,39 @@ def test_sums_of_many_ranks_are_those_of_one(count, shards, empty):
             np.testing.assert_array_equal(one, other)
 
 
+class _Late(ranks.Sockets):
+    """Messages that arrive later than they do, each rank's by another order."""
+
+    def is_done(self, request: Any) -> bool:
+        draw = self.__dict__.setdefault("draw", np.random.default_rng(self.rank))
+        if draw.uniform() < 0.1:
+            time.sleep(draw.uniform() * 1e-3)
+        return bool(draw.uniform() < 0.7 and super().is_done(request))
+
+
+@needs_fork
+@pytest.mark.parametrize(("count", "rows"), [(4, 16), (9, 16), (16, 16), (16, 9)])
+def test_late_messages_of_many_ranks(count, rows, monkeypatch):
+    """Several sums at once, some of which left while others were computed, are those of one process."""
+    monkeypatch.setattr("rekur.distributed._parallel._BUCKET", 1 << 12)
+
+    def fit(transport: Any) -> Any:
+        transport.__class__ = _Late
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(rows + 3, 3, 8)).astype(np.float32), rng.normal(size=(rows + 3, 1)).astype(np.float32)
+        with DataParallel(transport, shards=16).scope():
+            model = rekur.Sequential(
+                [layers.LSTM(48, return_sequences=True), layers.BatchNormalization(), layers.GRU(48), layers.Dense(1)],
+                seed=1,
+            )
+            model.compile("adam", "mse", metrics=["mae"])
+            history = model.fit(x, y, batch_size=rows, verbose=0, validation_split=0.1)
+        return history.history, zlib.crc32(np.concatenate([w.ravel() for w in model.get_weights()]))
+
+    alone = ranks.run(1, fit)[0]
+    assert ranks.run(count, fit) == [alone] * count
+
+
 @needs_fork
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 13, 16])
 def test_every_rank_gathers_all(count):
@@ -506,36 +540,61 @@ def test_local_steps_draw_noise_of_their_own():
     assert (both == 0).any() and not np.array_equal(both[0] == 0, both[1] == 0)
 
 
+_PLAIN, _INT8, _LOCAL = {}, {"compression": "int8"}, {"local_steps": 4}  # type: ignore[var-annotated]
+_TOP, _POWER = {"name": "top_k", "share": 0.05}, {"name": "power_sgd", "rank": 2}
+
+
 @needs_fork
-@pytest.mark.parametrize("count", [2, 3])
-def test_compressed_gradients_are_as_small_as_the_docs_say(count):
-    """docs/distributed.md, "Fewer bytes"."""
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("settings", [_PLAIN, _INT8, {"compression": _TOP}, {"compression": _POWER}, _LOCAL])
+def test_bytes_are_as_many_as_the_docs_say(count, settings):
+    """docs/distributed.md, "Fewer bytes": of four steps, without the losses, which travel beside them."""
 
-    def steps(transport: Any, settings: Any) -> Any:
+    def steps(transport: Any) -> Any:
+        sent = np.zeros(count, np.int64)
+        start = transport.start_send
+
+        def start_send(array: np.ndarray, to: int) -> Any:
+            sent[to] += array.nbytes
+            return start(array, to)
+
+        transport.start_send = start_send
         x, y = np.zeros((8, 3, 16), np.float32), np.zeros((8, 1), np.float32)
-        with DataParallel(transport, shards=4, compression=settings).scope():
+        with DataParallel(transport, shards=4, **settings).scope():
             model = rekur.Sequential([rekur.Input((3, 16)), layers.LSTM(64), layers.Dense(1)], seed=1)
-            model.compile("sgd", "mse")
-            for _ in range(3):
-                model.train_on_batch(x, y)
-        (made,) = distribution_of(model)._compressors.values()
-        return made.sent, sum(w.size for w in model.get_weights()), [w.shape for w in model.get_weights()]
+            model.compile("adam", "mse")
+        model.evaluate(x, y)  # ranks begin alike
+        sent[...] = 0
+        for _ in range(4):
+            model.train_on_batch(x, y)
+        bound = model._trainer()
+        made = list(bound.distribution._compressors.values())
+        shapes = [w.shape for w in model.get_weights()]
+        return sent, made[0].sent if made else None, shapes, sum(v.size for v in bound.state().values())
 
-    def distribution_of(model: Any) -> Any:
-        return model._trainer().distribution
-
-    for settings in ("int8", {"name": "top_k", "share": 0.05}, {"name": "power_sgd", "rank": 2}):
-        for sent, n, shapes in ranks.run(count, lambda t, s=settings: steps(t, s)):
-            if settings == "int8":
-                expected = 256 * -(-n // 256) + 4 * -(-n // 256)
-                assert expected == pytest.approx(n + n / 64, rel=0.02)
-            elif settings["name"] == "top_k":  # type: ignore[index]
-                expected = 8 * round(0.05 * n)
-            else:
-                large = [s for s in shapes if len(s) == 2 and 2 * sum(s) < s[0] * s[1]]
-                expected = sum(4 * 2 * sum(s) for s in large) + 4 * (n - sum(s[0] * s[1] for s in large))
-                assert large == [(16, 256), (64, 256)]
-            assert sent == 3 * expected
+    for rank, (sent, told, shapes, slots) in enumerate(ranks.run(count, steps)):
+        others = [r for r in range(count) if r != rank]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        n = sum(sizes)
+        losses = 4 * 8 * (4 if settings is _LOCAL else 1 + 3 * 4 // count)
+        sent = sent[others] - losses
+        if settings is _PLAIN:
+            assert sent.sum() == pytest.approx(4 * 2 * (count - 1) / count * 4 * n, rel=0.001)
+            continue
+        if settings is _LOCAL:
+            expected = 4 * (n + slots)
+            assert slots == 2 * n
+        elif settings is _INT8:
+            expected = 4 * 260 * -(-n // 256)
+            assert expected == pytest.approx(4 * (n + n / 64), rel=0.02)
+        elif settings["compression"] is _TOP:
+            expected = 4 * 8 * round(0.05 * n)
+        else:
+            large = [s for s in shapes if len(s) == 2 and 2 * sum(s) < s[0] * s[1]]
+            assert large == [(16, 256), (64, 256)]
+            expected = 4 * 4 * (sum(2 * sum(s) for s in large) + n - sum(s[0] * s[1] for s in large))
+        assert (sent == expected).all(), (sent, expected)
+        assert told == (None if settings is _LOCAL else expected)
 
 
 def test_thin_matrices_are_orthonormal():
@@ -552,6 +611,31 @@ def test_thin_matrices_are_orthonormal():
     assert np.isnan(_orthonormal(np.full((5, 2), np.nan, np.float32))).all()
     other = rng.normal(size=(9, 4)).astype(np.float32)
     np.testing.assert_allclose(_product(basis, other), basis @ other.T, atol=1e-5)
+
+
+def test_a_memory_limit_counts_the_sums_and_one_shard_at_a_time():
+    x, y = np.zeros((64, 200, 4), np.float32), np.zeros((64, 2), np.float32)
+
+    def fit(limit: int, parallel: DataParallel | None) -> bool:
+        with parallel.scope() if parallel else contextlib.nullcontext():
+            model = _model()
+            model.compile("sgd", "mse")
+        try:
+            model.fit(x, y, batch_size=64, verbose=0, memory_limit=limit)
+        except MemoryError as error:
+            assert "a step on a batch of 64 rows" in str(error)
+            return False
+        return True
+
+    model = _model()
+    model.compile("sgd", "mse")
+    whole, one = model.memory(64, 200), model.memory(1, 200)
+    fits = whole["weights"] * 2 + whole["train_remat"]
+    assert fit(fits, None) and not fit(fits - 2000, None)
+    assert fit(fits - 2000, DataParallel(shards=64))  # of which each has one row
+    least = one["weights"] * 2 + one["train_remat"]
+    assert not fit(least + one["weights"], DataParallel(shards=64))
+    assert fit(least + 10 * one["weights"], DataParallel(shards=64))
 
 
 @needs_fork
@@ -573,6 +657,23 @@ def test_models_side_by_side():
         both = ranks.run(2, lambda t, s=settings: fit(t, s, False))
         assert both[0] == both[1]
         assert ranks.run(2, lambda t, s=settings: fit(t, s, True))[0][0] == both[0][0]
+
+
+@needs_fork
+def test_estimators_train_so_too():
+    def fit(transport: Any) -> Any:
+        sent: list[int] = []
+        start = transport.start_send
+        transport.start_send = lambda array, to: (sent.append(array.nbytes), start(array, to))[1]
+        x = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+        with DataParallel(transport, shards=4).scope():
+            model = rekur.tasks.SequenceClassifier(units=4, epochs=2, random_state=0)
+            model.fit(x, np.where(x.sum(axis=1) > 0, "up", "down"))
+        assert transport.size == 1 or max(sent) > 200  # gradients
+        return zlib.crc32(model.predict_proba(x).tobytes())
+
+    (alone,) = ranks.run(1, fit)
+    assert ranks.run(2, fit) == [alone] * 2
 
 
 @needs_fork

@@ -236,6 +236,17 @@ class DataParallel:
                     "on a file system that all ranks see"
                 )
 
+    def memory(self, sums: int) -> tuple[int, int]:
+        """What a step of so many sums holds of them and of what travels, in bytes, at most, beside what the engine
+        does; and into how many parts a batch is cut, of which it computes one at a time.
+        """
+        if self.local_steps > 1:
+            return 4 * sums * (3 + 2 * self.size), self.size  # when weights are averaged everybody has everybody's
+        own = len(owned(self.rank, self.size, self.shards))
+        waiting = own.bit_length() + 1  # nodes of the tree, and the shard at hand
+        travelling = 1 if self.size == 1 else 4 if self.compression is None else 6 + self.size
+        return 4 * sums * (waiting + travelling), self.shards
+
     def agree(self, batch: "Rows", stop: bool) -> bool:
         """Before a step of a fit: whether training ends on any rank, which then takes no other.
 

@@ -233,7 +233,11 @@ class Bound:
     def limit_memory(self, size: int) -> None:
         """Hold steps to so many bytes, from now on."""
         slots = sum(slot.nbytes for slot in self.trainer.state().values())
-        self.limit = Limit(size, self._model, slots, self.remat)
+        parts = 1
+        if self.distribution is not None:
+            more, parts = self.distribution.memory(self._trainer.sums_size())
+            slots += more
+        self.limit = Limit(size, self._model, slots, self.remat, parts)
 
     def lift_limit(self) -> None:
         """Take steps again as ``compile`` said."""

@@ -64,10 +64,12 @@ class Limit:
         Bytes of the optimiser's state.
     remat : bool
         Whether the tape is made again in any case.
+    parts : int
+        Into how many parts of neighbouring rows a batch is cut, which go through the model one after another.
     """
 
-    def __init__(self, limit: int, engine: _core.Model, slots: int, remat: bool) -> None:
-        self._limit, self._engine, self._remat = limit, engine, remat
+    def __init__(self, limit: int, engine: _core.Model, slots: int, remat: bool, parts: int = 1) -> None:
+        self._limit, self._engine, self._remat, self._parts = limit, engine, remat, parts
         self._standing = 2 * weights(engine) + slots
         self._known: dict[tuple[Shape, ...], bool] = {}
 
@@ -82,11 +84,10 @@ class Limit:
     def _choose(self, shapes: Sequence[Shape]) -> bool:
         given = [tuple(size or 0 for size in shape) for shape in shapes]
         for remat in [True] if self._remat else [False, True]:
-            if self._standing + self._engine.run_memory(given, True, remat) <= self._limit:
+            if self._taken(len_of(given), given, remat) <= self._limit:
                 return remat
         rows = len_of(given)
-        least_kept = self._standing + self._engine.run_memory(given, True, True)
-        least = self._standing + self._engine.run_memory([(1, *shape[1:]) for shape in given], True, True)
+        least_kept, least = self._taken(rows, given), self._taken(1, given)
         fits = self._most(given, rows) if least <= self._limit else 0
         raise MemoryError(
             f"memory_limit: a step on a batch of {rows} rows takes {show(least_kept)} even where what it keeps is made "
@@ -98,9 +99,13 @@ class Limit:
         low, high = 1, rows
         while high - low > 1:
             middle = (low + high) // 2
-            size = self._engine.run_memory([(middle, *shape[1:]) for shape in given], True, True)
-            low, high = (middle, high) if self._standing + size <= self._limit else (low, middle)
+            low, high = (middle, high) if self._taken(middle, given) <= self._limit else (low, middle)
         return low
+
+    def _taken(self, rows: int, given: Sequence[tuple[int, ...]], remat: bool = True) -> int:
+        """Bytes of a step on a batch of so many rows."""
+        part = -(-rows // self._parts)
+        return self._standing + self._engine.run_memory([(part, *shape[1:]) for shape in given], True, remat)
 
 
 def len_of(shapes: Sequence[tuple[int, ...]]) -> int:
