@@ -5,8 +5,10 @@
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <span>
 #include <string>
 
+#include "io/atomic_file.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::tests {
@@ -44,6 +46,10 @@ inline std::string read_text(const std::string& path) {
 
 inline void write_text(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary).write(text.data(), static_cast<std::streamsize>(text.size()));
+}
+
+inline void write_atomically(const std::string& path, const std::string& text) {
+  io::write_atomically(path, std::as_bytes(std::span(text)));
 }
 
 // The message of the rekur::Error that `action` throws, "" if it throws none.

@@ -1,9 +1,11 @@
 // Models used where their files lie (Model::map), and the files that are made for it (Model::pack).
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <span>
 #include <string>
 #include <vector>
@@ -222,6 +224,88 @@ TEST_CASE("a mapped file outlives its model in the model's streams, and is never
   REQUIRE(rekur_model_map(path.c_str(), &handle) == REKUR_OK);
   CHECK(rekur_model_mapped_bytes(handle) == model.weight_count() * sizeof(float));
   rekur_model_free(handle);
+}
+
+TEST_CASE("what rides along in a file is read where it is asked for, and nowhere else") {
+  const tests::TemporaryDirectory directory;
+  const std::string path = directory.file("m.safetensors");
+  const Model model = model_of(kLstm);
+  Model::Extras extras, read;
+  extras.tensors["optimizer/m"] = {{1 << 20}, std::vector<float>(1 << 20, 0.5f)};
+  extras.metadata["note"] = "n";
+  model.pack(path, {}, extras);
+  const std::string file = tests::read_text(path);
+  const Flash flash(file);
+  std::size_t loaded = 0, mapped = 0;
+  REQUIRE(rekur_model_memory_size(flash.bytes().data(), flash.bytes().size(), &loaded) == REKUR_OK);
+  REQUIRE(rekur_model_map_size(flash.bytes().data(), flash.bytes().size(), &mapped) == REKUR_OK);
+  CHECK(loaded < model.weight_count() * sizeof(float) + 65536);
+  CHECK(mapped < 4096);
+  Model::load(path, read);
+  CHECK(read.tensors.size() == 1);
+  CHECK(read.tensors["optimizer/m"].data == extras.tensors["optimizer/m"].data);
+  CHECK(read.metadata == extras.metadata);
+
+  // So that one of a type that no Tensor has is in nobody's way.
+  std::string other = file;
+  const std::size_t at = other.find("\"F32\"", other.find("\"optimizer/m\""));
+  other.replace(at, 5, "\"I32\"");
+  const Flash changed(other);
+  CHECK(Model::map(changed.bytes()).mapped_bytes() > 0);
+  CHECK(Model::load(changed.bytes()).weight_count() == model.weight_count());
+  tests::write_text(path, other);
+  CHECK_THROWS_WITH_AS(Model::load(path, read), doctest::Contains("optimizer/m"), IoError);
+}
+
+// The first update takes memory for the weights, which were the file's until then.
+TEST_CASE("a step of a mapped model that found no memory is made again as if it had not been") {
+  struct Scarce {
+    long until_failure = -1;  // blocks that there still are; -1: any number
+
+    static void* take(void* context, std::size_t bytes, std::size_t) {
+      long& until = static_cast<Scarce*>(context)->until_failure;
+      if (until-- == 0) return nullptr;
+      until = std::max(until, -1L);
+      return ::operator new(bytes, std::align_val_t(64));
+    }
+    static void give(void*, void* block, std::size_t, std::size_t) { ::operator delete(block, std::align_val_t(64)); }
+  };
+  const Model model = model_of(kLstm);
+  const Flash flash(test::model_file(model));
+  const std::vector<float> x = numbers(2 * 5 * 21), target(2 * 5 * 37, 1.0f);
+  Batch batch;
+  batch.inputs.push_back({x.data(), {2, 5, 21}});
+  Targets targets;
+  targets.targets.push_back({target.data(), {2, 5, 37}});
+  const char* const config = R"({"optimizer": {"name": "adam", "gradient_accumulation_steps": 2, "clipnorm": 0.01},
+    "losses": [{"name": "mean_squared_error"}]})";
+  std::vector<float> trained[2];
+  for (const bool fails : {false, true}) {
+    Scarce scarce;
+    Model mapped = Model::map(flash.bytes(), "m", {.memory = {Scarce::take, Scarce::give, &scarce}});
+    Trainer trainer(mapped, config);
+    int failures = 0;
+    for (long n = 0; fails && mapped.mapped_bytes() > 0; ++n) {  // one block after the other is not there
+      scarce.until_failure = n;
+      const Status status = try_step(trainer, batch, targets).status();
+      scarce.until_failure = -1;
+      CHECK(trainer.iterations() == (status ? 1 : 0));
+      if (status) continue;
+      CHECK(status.code == Code::out_of_memory);
+      ++failures;
+    }
+    CHECK((failures > 1) == fails);
+    while (trainer.iterations() < 4) trainer.step(batch, targets);
+    CHECK(mapped.mapped_bytes() == 0);
+    trained[fails].assign(mapped.weights().begin(), mapped.weights().end());
+  }
+  CHECK(trained[0] == trained[1]);
+}
+
+TEST_CASE("packing for an instruction set twice is refused") {
+  const std::string isa = current_isa();
+  CHECK_THROWS_WITH_AS(packed_text(model_of(kLstm), {.isas = {isa, isa}}),
+                       ("pack: instruction set '" + isa + "' is named twice").c_str(), Error);
 }
 
 TEST_CASE("a mapped model in a block: the weights take none of it") {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,7 @@ struct Counted {
     if (self.calls++ >= self.fails_from) return nullptr;
     REQUIRE(bytes > 0);
     REQUIRE(alignment <= 64);
-    void* block = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    void* const block = ::operator new(bytes, std::align_val_t(64));
     std::memset(block, 0x5a, bytes);
     self.out[block] = {bytes, alignment};
     self.bytes += bytes;
@@ -50,7 +51,7 @@ struct Counted {
     REQUIRE(self.out[block] == std::pair{bytes, alignment});
     self.out.erase(block);
     self.bytes -= bytes;
-    std::free(block);
+    ::operator delete(block, std::align_val_t(64));
   }
 };
 

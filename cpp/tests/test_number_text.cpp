@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <locale>
 #include <random>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <version>
 
 #include <doctest/doctest.h>
@@ -19,6 +22,45 @@
 namespace {
 
 using rekur::io::exact::read_double;
+
+// A C locale in which 1.5 is 1,5: one that is installed, or a German one made for as long as this lives.
+class CommaLocale {
+ public:
+  CommaLocale() {
+    for (const char* name : {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "German"})
+      if (set(name)) return;
+#if !defined(_WIN32)
+    std::random_device random;
+    folder_ = std::filesystem::temp_directory_path() / ("rekur-locale-" + std::to_string(random()));
+    if (!std::filesystem::create_directory(folder_)) return;
+    const std::string make = "localedef -i de_DE -f UTF-8 '" + (folder_ / "de_DE.UTF-8").string() + "' >/dev/null 2>&1";
+    if (std::system(make.c_str()) != 0) return;
+    setenv("LOCPATH", folder_.c_str(), 1);
+    set("de_DE.UTF-8");
+    unsetenv("LOCPATH");
+#endif
+  }
+  ~CommaLocale() {
+    std::setlocale(LC_ALL, before_.c_str());
+    std::error_code ignored;
+    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  }
+  CommaLocale(const CommaLocale&) = delete;
+  CommaLocale& operator=(const CommaLocale&) = delete;
+
+  bool found() const { return found_; }
+
+ private:
+  bool set(const char* name) {
+    found_ = std::setlocale(LC_ALL, name) != nullptr && std::string_view(std::localeconv()->decimal_point) == ",";
+    if (!found_) std::setlocale(LC_ALL, before_.c_str());
+    return found_;
+  }
+
+  const std::string before_ = std::setlocale(LC_ALL, nullptr);
+  std::filesystem::path folder_;
+  bool found_ = false;
+};
 
 std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
 
@@ -135,13 +177,22 @@ TEST_SUITE("numbers as text") {
   }
 
   TEST_CASE("numbers as text: a program's locale is none of their business") {
-    const std::string before = std::setlocale(LC_ALL, nullptr);
-    for (const char* name : {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "German"})
-      if (std::setlocale(LC_ALL, name) != nullptr) break;
-    CHECK(rekur::io::read_double("1.5") == 1.5);
-    CHECK(read_double("1.5") == 1.5);
-    CHECK(written(1.5) == "1.5");
-    check(1.5);
-    std::setlocale(LC_ALL, before.c_str());
+    const CommaLocale locale;
+    if (!locale.found()) MESSAGE("left out: there is no C locale with a decimal comma, nor a localedef to make one");
+    const auto same = [] {
+      CHECK(rekur::io::read_double("1.5") == 1.5);
+      CHECK(read_double("1.5") == 1.5);
+      CHECK(written(1.5) == "1.5");
+      check(1.5);
+    };
+    same();
+    struct Comma : std::numpunct<char> {
+      char do_decimal_point() const override { return ','; }
+      char do_thousands_sep() const override { return '.'; }
+      std::string do_grouping() const override { return "\3"; }
+    };
+    const std::locale before = std::locale::global(std::locale(std::locale(), new Comma));
+    same();
+    std::locale::global(before);
   }
 }

@@ -5,9 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const OLDEST: &str = "0.1";
+/// Where another machine's CMake toolchain file and C++ compiler are named, as other build scripts have it too: of one target
+/// (`…_aarch64_unknown_linux_gnu`), or of whatever is not the host.
+const TOOLCHAIN: [&str; 2] = ["CMAKE_TOOLCHAIN_FILE_{}", "TARGET_CMAKE_TOOLCHAIN_FILE"];
+const COMPILER: [&str; 2] = ["CXX_{}", "TARGET_CXX"];
 
 fn main() {
     for name in ["REKUR_PREFIX", "REKUR_FROM_SOURCE", "REKUR_CMAKE_ARGS", "PKG_CONFIG", "PKG_CONFIG_PATH"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
+    for name in TOOLCHAIN.iter().chain(&COMPILER).flat_map(|name| of_target(name)) {
         println!("cargo:rerun-if-env-changed={name}");
     }
     let from_source = env::var("REKUR_FROM_SOURCE").is_ok_and(|v| v == "1");
@@ -61,7 +68,7 @@ fn find(folder: &Path, name: &str, depth: usize) -> Option<PathBuf> {
 
 /// Whether pkg-config knows the library; it is then linked as it says.
 fn link_by_pkg_config() -> bool {
-    if env::var("TARGET") != env::var("HOST") && env::var_os("PKG_CONFIG").is_none() {
+    if is_cross() && env::var_os("PKG_CONFIG").is_none() {
         return false; // that of another machine is named
     }
     let tool = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".to_owned());
@@ -108,6 +115,9 @@ fn build() -> PathBuf {
         "-DREKUR_INSTALL=ON",
         "-DREKUR_TESTS=OFF",
     ]);
+    if is_cross() {
+        configure.args(cross(&source));
+    }
     // The C interface neither trains nor throws.
     configure.args(["-DREKUR_TRAINING=OFF", "-DREKUR_EXCEPTIONS=OFF"]);
     configure.arg(format!("-DREKUR_THREADS={}", feature("THREADS")));
@@ -118,6 +128,64 @@ fn build() -> PathBuf {
     run(Command::new("cmake").arg("--build").arg(&folder).args(["--config", "Release", "--parallel", &jobs]));
     run(Command::new("cmake").arg("--install").arg(&folder).args(["--config", "Release"]).arg("--prefix").arg(&prefix));
     prefix
+}
+
+fn target() -> String {
+    env::var("TARGET").expect("cargo sets it")
+}
+
+fn is_cross() -> bool {
+    env::var("HOST").is_ok_and(|host| host != target())
+}
+
+/// The variables that a pattern stands for, the one of the target as it is written first.
+fn of_target(pattern: &str) -> Vec<String> {
+    let target = target();
+    let mut names = vec![pattern.replace("{}", &target), pattern.replace("{}", &target.replace('-', "_"))];
+    names.dedup();
+    names
+}
+
+fn first_set(patterns: &[&str]) -> Option<String> {
+    patterns.iter().flat_map(|pattern| of_target(pattern)).find_map(|name| env::var(name).ok())
+}
+
+/// What CMake has to be told of another machine: a toolchain file that is named, a compiler that is named, or one of the source's
+/// own toolchain files, which have Debian's compilers.
+fn cross(source: &Path) -> Vec<String> {
+    let toolchain = |file: &str| vec![format!("-DCMAKE_TOOLCHAIN_FILE={file}")];
+    if let Some(file) = first_set(&TOOLCHAIN) {
+        return toolchain(&file);
+    }
+    let target = target();
+    let of_cargo = |name: &str| env::var(format!("CARGO_CFG_TARGET_{name}")).expect("cargo sets it");
+    if let Some(compiler) = first_set(&COMPILER) {
+        let os = of_cargo("OS");
+        let system = match os.as_str() {
+            "none" => "Generic",
+            "macos" => "Darwin",
+            "ios" => "iOS",
+            other => other,
+        };
+        let system = system[..1].to_uppercase() + &system[1..];
+        let processor = of_cargo("ARCH");
+        return vec![
+            format!("-DCMAKE_SYSTEM_NAME={system}"),
+            format!("-DCMAKE_SYSTEM_PROCESSOR={processor}"),
+            format!("-DCMAKE_CXX_COMPILER={compiler}"),
+        ];
+    }
+    let own = match target.as_str() {
+        "aarch64-unknown-linux-gnu" => "aarch64-linux-gnu",
+        "riscv64gc-unknown-linux-gnu" => "riscv64-linux-gnu",
+        _ => fail(&format!(
+            "the library is to be built for {target}: name CMake's toolchain file for it in {}, its C++ compiler in {}, \
+             or an installed copy in REKUR_PREFIX",
+            of_target(TOOLCHAIN[0])[0],
+            of_target(COMPILER[0])[0],
+        )),
+    };
+    toolchain(&source.join(format!("cpp/cmake/toolchains/{own}.cmake")).display().to_string())
 }
 
 fn run(command: &mut Command) {

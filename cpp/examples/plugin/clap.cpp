@@ -228,6 +228,7 @@ clap_process_status process(const clap_plugin_t* plugin, const clap_process_t* b
     at = until;
   } while (at < frames);
   for (; event < count; ++event) hear(self, events->get(events, event));  // of a frame past the end
+  block->audio_outputs[0].constant_mask = 0;                              // a host may leave there what it knew of the block before
   const unsigned troubles = self.effect.troubles();
   if ((self.effect.garbage() && !self.sweeping.exchange(true)) || troubles != self.troubles) {
     self.troubles = troubles;

@@ -1,4 +1,5 @@
 // A CLAP host as far as this plug-in needs one.
+#include "checks.hpp"
 #include "clap_abi.h"
 #include "hosts.hpp"
 #include "quiet.hpp"
@@ -23,9 +24,8 @@ class Clap final : public Plugin {
       const std::string_view wanted = name;
       static const clap_host_log_t log = {
           [](const clap_host_t* host, std::int32_t, const char* text) { of(host).told.push_back(text); }};
-      static const clap_host_latency_t latency = {[](const clap_host_t* host) {
-        if (!of(host).activating_) of(host).told.push_back("BROKEN: a latency changed outside activate");
-      }};
+      static const clap_host_latency_t latency = {
+          [](const clap_host_t* host) { expect(of(host).activating_, "a latency changes outside activate"); }};
       static const clap_host_preset_load_t presets = {
           [](const clap_host_t*, std::uint32_t, const char*, const char*, std::int32_t, const char*) {},
           [](const clap_host_t* host, std::uint32_t, const char* location, const char*) { of(host).model_ = location; }};
@@ -73,6 +73,7 @@ class Clap final : public Plugin {
     presets_->from_location(plugin_, CLAP_PRESET_DISCOVERY_LOCATION_FILE, path.c_str(), nullptr);
   }
   void attend() override {
+    expect(!lied_.exchange(false), "a channel that changes is said to be constant");
     if (callback_.exchange(false)) plugin_->on_main_thread(plugin_);
   }
 
@@ -130,6 +131,8 @@ class Clap final : public Plugin {
     input.data32 = const_cast<float**>(in);
     output.data32 = const_cast<float**>(out);
     input.channel_count = output.channel_count = static_cast<std::uint32_t>(channels);
+    for (int c = 0; c < channels; ++c) input.constant_mask |= std::uint64_t{is_constant(in[c], frames)} << c;
+    output.constant_mask = ~std::uint64_t{0};  // what a plug-in that does not write it would say
     clap_process_t block{};
     block.steady_time = -1;
     block.frames_count = static_cast<std::uint32_t>(frames);
@@ -141,10 +144,16 @@ class Clap final : public Plugin {
     const quiet::Quiet quiet;
     if (plugin_->process(plugin_, &block) == CLAP_PROCESS_ERROR)
       for (int c = 0; c < channels; ++c) std::fill_n(out[c], frames, 0.0F);
+    else
+      for (int c = 0; c < channels; ++c)
+        if ((output.constant_mask >> c & 1) != 0 && !is_constant(out[c], frames)) lied_ = true;
     event_count_ = 0;
   }
 
  private:
+  static bool is_constant(const float* samples, int frames) noexcept {
+    return std::all_of(samples, samples + frames, [=](float sample) { return sample == samples[0]; });
+  }
   static Clap& of(const clap_host_t* host) { return *static_cast<Clap*>(host->host_data); }
 
   template <class Extension>
@@ -186,6 +195,7 @@ class Clap final : public Plugin {
       }};
   const clap_output_events_t out_ = {nullptr, [](const clap_output_events_t*, const clap_event_header_t*) { return true; }};
   std::atomic<bool> callback_{false};
+  std::atomic<bool> lied_{false};  // in the audio thread, of the output's constant_mask
   std::string model_;
   bool active_ = false, activating_ = false;
 };

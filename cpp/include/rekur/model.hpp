@@ -233,7 +233,7 @@ class REKUR_API Model {
   // their scales as NAME.scale; what is no matrix of eight bits is float32 there), the spec in the metadata; `extra` tensors and
   // metadata may ride along (optimiser state). save: written to a temporary file, synced, renamed, so that the path holds the old
   // file or the new one, never a piece. A save that is killed leaves `.NAME.rekur-….tmp` beside it, which the next save to the path
-  // removes. Both throw IoError.
+  // removes. load reads what rides along where `extras` asks for it, and passes over it otherwise. Both throw IoError.
 #if REKUR_TRAINING
   // A file for `map`, which `load` reads as well: with panels, the weights in the order in which the kernels of streams read them.
   // Sets instruction sets in turn, so no other call may be under way. Throws Error for one that this machine lacks, and naming the
@@ -265,7 +265,8 @@ class REKUR_API Model {
   friend class Stream;
   friend class Trainer;
 #if REKUR_THROWS
-  REKUR_HIDDEN static Model from(safetensors::Contents file, const std::string& source, Extras& extras, const ModelOptions& options,
+  REKUR_HIDDEN static Model load_from(const std::string& path, Extras* extras, const ModelOptions& options);
+  REKUR_HIDDEN static Model from(safetensors::Contents file, const std::string& source, Extras* extras, const ModelOptions& options,
                                  const std::shared_ptr<const void>* mapped = nullptr);
   REKUR_HIDDEN void read_weights(safetensors::Contents& file, const float* in_place, std::shared_ptr<const void> keep);
 #if REKUR_TRAINING

@@ -187,12 +187,13 @@ std::vector<Tensor> Model::predict(const Batch& batch) const {
   return outputs;
 }
 
-Model Model::load(const std::string& path, const ModelOptions& options) {
-  Extras extras;
-  return load(path, extras, options);
-}
+Model Model::load(const std::string& path, const ModelOptions& options) { return load_from(path, nullptr, options); }
 
 Model Model::load(const std::string& path, Extras& extras, const ModelOptions& options) {
+  return load_from(path, &extras, options);
+}
+
+Model Model::load_from(const std::string& path, Extras* extras, const ModelOptions& options) {
   const runtime::MemoryScope system(nullptr);  // where the file is read to
   safetensors::File file = safetensors::read(path);
   safetensors::Views tensors = safetensors::views(file);
@@ -201,8 +202,7 @@ Model Model::load(const std::string& path, Extras& extras, const ModelOptions& o
 
 Model Model::load(std::span<const std::byte> file, const std::string& source, const ModelOptions& options) {
   const runtime::OwnMemory own(options.memory);
-  Extras extras;
-  return from(safetensors::parse_in_place(file, source), source, extras, options);
+  return from(safetensors::parse_in_place(file, source), source, nullptr, options);
 }
 
 Model Model::map(const std::string& path, const ModelOptions& options) {
@@ -213,18 +213,17 @@ Model Model::map(const std::string& path, const ModelOptions& options) {
     return io::map_file(path);
   }();
   const std::shared_ptr<const void> keep = file;
-  Extras extras;
-  return from(safetensors::parse_in_place(*file, compose("'%'", {path})), path, extras, options, &keep);
+  return from(safetensors::parse_in_place(*file, compose("'%'", {path})), path, nullptr, options, &keep);
 }
 
 Model Model::map(std::span<const std::byte> file, const std::string& source, const ModelOptions& options) {
   const runtime::OwnMemory own(options.memory);
   const std::shared_ptr<const void> keep;  // the caller has promised to
-  Extras extras;
-  return from(safetensors::parse_in_place(file, source), source, extras, options, &keep);
+  return from(safetensors::parse_in_place(file, source), source, nullptr, options, &keep);
 }
 
-Model Model::from(safetensors::Contents file, const std::string& source, Extras& extras, const ModelOptions& options,
+// extras: null where nobody asks for them.
+Model Model::from(safetensors::Contents file, const std::string& source, Extras* extras, const ModelOptions& options,
                   const std::shared_ptr<const void>* mapped) {
   const auto spec = file.metadata.find(graph::kSpecKey);
   if (spec == file.metadata.end()) throw_io_error("%: not a rekur model: its metadata has no '%'", {source, graph::kSpecKey});
@@ -234,7 +233,6 @@ Model Model::from(safetensors::Contents file, const std::string& source, Extras&
     const float* const in_place = mapped != nullptr ? graph::flat_in_place(model.parameters(), file.tensors) : nullptr;
     model.read_weights(file, in_place, in_place != nullptr ? *mapped : nullptr);
     if (mapped != nullptr) model.graph_->take_panels(graph::panels_of(file, model.weights()), *mapped);
-    graph::drop_panels(file);
     const auto trained = file.metadata.find(graph::kTrainedKey);
     if (trained != file.metadata.end()) {
 #if REKUR_TRAINING
@@ -242,11 +240,13 @@ Model Model::from(safetensors::Contents file, const std::string& source, Extras&
 #endif
       file.metadata.erase(trained);
     }
+    if (extras == nullptr) return model;
+    graph::drop_panels(file);
     Extras read;
     for (const auto& [name, array] : file.tensors) read.tensors[name] = {array.shape, safetensors::values<float>(array, name)};
     file.metadata.erase(spec);
     read.metadata = std::move(file.metadata);
-    extras = std::move(read);
+    *extras = std::move(read);
     return model;
   } catch (const OutOfMemory&) {
     throw;

@@ -129,6 +129,8 @@ void Model::pack(const std::string& path, const PackOptions& options, const Extr
   std::deque<std::vector<float>> numbers;
   std::vector<std::pair<std::string, std::span<const float>>> panels;
   const KeepIsa keep;
+  for (auto isa = options.isas.begin(); isa != options.isas.end(); ++isa)
+    if (std::find(options.isas.begin(), isa, *isa) != isa) throw_error("pack: instruction set '%' is named twice", {*isa});
   for (const std::string& isa : options.isas.empty() ? std::vector{current_isa()} : options.isas) {
     if (isa != current_isa()) set_isa(isa);
     for (const bool single_row : {true, false}) {

@@ -313,7 +313,8 @@ Trainer::Impl& Trainer::self() const {
   return *impl_;
 }
 
-// Nothing of the model or the trainer changes before the update, the last thing that happens and one that cannot fail.
+// Nothing of the model or the trainer changes before the update, the last thing that happens; where that fails it has changed
+// nothing.
 StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<const View> outputs) {
   const runtime::Call call;
   const FlushDenormals flush;

@@ -164,13 +164,17 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
 
 void Updates::apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& clipping, std::span<float> gradients,
                     std::span<const float> observed, std::uint64_t iteration, std::uint64_t seed) const {
-  const bool updates = optimizer.updates(iteration);
-  for (const Change& change : changes_)
-    if (change.is_update()) optimizer.accumulate(piece(change, nullptr, gradients), iteration);
-  const float scale =
-      updates ? prepare(optimizer.hyperparameters(), clipping, gradients, optimizer.update_number(iteration), seed) : 1;
+  // Within change_weights, which cannot fail any more when it calls this: a step that is made again accumulates once.
+  float scale = 1;
+  const auto begin = [&] {
+    for (const Change& change : changes_)
+      if (change.is_update()) optimizer.accumulate(piece(change, nullptr, gradients), iteration);
+    if (optimizer.updates(iteration))
+      scale = prepare(optimizer.hyperparameters(), clipping, gradients, optimizer.update_number(iteration), seed);
+  };
   const Change* change = changes_.data();
   graph.change_weights(segments_, [&](const graph::Segment&, std::span<float> weights) {
+    if (change == changes_.data()) begin();
     if (change->constraint != nullptr)
       change->constraint->apply(weights.data());
     else if (change->layer != nullptr) {

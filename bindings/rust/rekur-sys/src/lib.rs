@@ -12,6 +12,12 @@
 //! 3. what `pkg-config rekur` finds;
 //! 4. the source around this crate, which CMake (3.22 or later) and a C++20 compiler build, for inference. `REKUR_CMAKE_ARGS`
 //!    are further words for CMake, such as `-DREKUR_ISAS=avx2`.
+//!
+//! For another machine, `cargo build --target aarch64-unknown-linux-gnu`, pkg-config is asked only where `PKG_CONFIG` names that of
+//! the target, and CMake is given the toolchain file that `CMAKE_TOOLCHAIN_FILE_aarch64_unknown_linux_gnu` (or
+//! `TARGET_CMAKE_TOOLCHAIN_FILE`) names, or else the C++ compiler of `CXX_aarch64_unknown_linux_gnu` (or `TARGET_CXX`). Without
+//! either, 64-bit ARM and RISC-V under Linux have the source's own toolchain files, which take Debian's cross compilers; other
+//! targets are an error that says this. Rust's own linker is named to cargo, as ever.
 #![no_std]
 #![allow(non_camel_case_types, rustdoc::broken_intra_doc_links, clippy::doc_lazy_continuation)]
 
