@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +157,19 @@ def test_aida_x_looks_into_the_metadata_first(tmp_path):
     model = rekur.Sequential([layers.Input((None, 1)), layers.LSTM(2, return_sequences=True), layers.Dense(1)], seed=1)
     convert.save(model, path, sample_rate=44100, metadata={"samplerate": 48000.0})
     assert convert.load(path).sample_rate == 48000.0
+
+
+@pytest.mark.parametrize(("text", "rate"), [("48000", 48000.0), ("44100.5", 44100.5), ("", None)])
+def test_rates_that_are_texts(text: str, rate: float | None, tmp_path: Path) -> None:
+    """AIDA-X's trainer writes "samplerate": "48000"."""
+    path = tmp_path / "a.aidax"
+    model = rekur.Sequential([layers.Input((None, 1)), layers.LSTM(2, return_sequences=True), layers.Dense(1)], seed=1)
+    convert.save(model, path, metadata={"samplerate": text})
+    assert convert.load(path).sample_rate == rate
+    for other in ("48 kHz", "48.", ".5", "-1", "4e4", "48000 ", "\u0664\u0668"):
+        convert.save(model, path, metadata={"samplerate": other})
+        with pytest.raises(ValueError, match="samplerate: expected a number of Hz"):
+            convert.load(path)
 
 
 # Streams.

@@ -121,14 +121,17 @@ TEST_CASE("import: the sample rate is the model's") {
   CHECK(rate(with(guitarml(), R"("unit_type")", R"("samplerate":44100,"unit_type")")) == 44100);
   CHECK(rate(with(rtneural(), R"("in_skip")", R"("samplerate":96000,"in_skip")")) == 96000);
   CHECK(rate(with(rtneural(), R"("in_skip")", R"("samplerate":96000,"metadata":{"samplerate":48000.5},"in_skip")")) == 48000.5);
+  CHECK(rate(with(rtneural(), R"("in_skip")", R"("samplerate":44100,"metadata":{"samplerate":"48000"},"in_skip")")) == 48000);
+  CHECK(rate(with(rtneural(), R"("in_skip")", R"("samplerate":"44100.5","metadata":{"samplerate":""},"in_skip")")) == 44100.5);
   CHECK(rate(with(wavenet(), "48000", "-1")) == 0);
   const std::string inside = with(lstm(), "\"version\"", "\"sample_rate\":44100.0,\"version\"");
   const std::string container =
       R"({"architecture":"SlimmableContainer","config":{"submodels":[{"model":)" + inside + R"(}]},"weights":[])";
   CHECK(rate(container + "}") == 44100);
   CHECK(rate(container + ",\"sample_rate\":96000}") == 96000);
-  CHECK(error_of(with(wavenet(), "48000", R"("fast")")).find("sample_rate: expected a number of Hz, got \"fast\"") !=
-        std::string::npos);
+  for (const char* const other : {"fast", "48 kHz", "48.", ".5", "-1", "4e4", "48000 "})
+    CHECK(error_of(with(wavenet(), "48000", "\"" + std::string(other) + "\""))
+              .find("sample_rate: expected a number of Hz, got \"" + std::string(other) + "\"") != std::string::npos);
 }
 
 TEST_CASE("import: files are told by their contents") {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "io/number_text.hpp"
 
 namespace rekur::foreign {
 namespace {
@@ -18,6 +21,16 @@ void append(const json::Value& value, const Shape& shape, std::size_t axis, cons
   if (!value.is_array() || static_cast<Index>(value.array().size()) != shape[axis])
     refuse(what, compose("an array of shape %", {shape}), &value);
   for (const json::Value& element : value.array()) append(element, shape, axis + 1, what, to);
+}
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Digits, with a point within or without.
+bool is_decimal(std::string_view text) {
+  const std::size_t whole = text.find_first_not_of("0123456789");
+  if (whole == text.npos) return !text.empty();
+  const std::string_view rest = text.substr(whole + 1);
+  return whole > 0 && text[whole] == '.' && !rest.empty() && rest.find_first_not_of("0123456789") == rest.npos;
 }
 
 }  // namespace
@@ -78,9 +91,11 @@ float number(const json::Value* value, const std::string& what) {
 double rate(const json::Object& object, std::initializer_list<const char*> keys, const std::string& what) {
   for (const char* const key : keys) {
     const json::Value* const value = find(object, key);
-    if (value == nullptr) continue;
-    if (!value->is_number()) refuse(compose("%: %", {what, key}), "a number of Hz", value);
-    return std::max(value->number(), 0.0);
+    if (value == nullptr || (value->is_string() && value->string().empty())) continue;
+    const bool text = value->is_string() && is_decimal(value->string());
+    const double found = text ? io::read_double(value->string()) : value->is_number() ? value->number() : -kInfinity;
+    if (!std::isfinite(found)) refuse(compose("%: %", {what, key}), "a number of Hz", value);
+    return std::max(found, 0.0);
   }
   return 0;
 }

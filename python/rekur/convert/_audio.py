@@ -1,6 +1,7 @@
 """Models of audio effects: chains of layers, with gains and the input added to the output; JSON files of them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -189,7 +190,9 @@ def width(values: Mapping[str, Any], key: str, what: str, default: int | None = 
 
 
 def rate_in(values: Mapping[str, Any], keys: Sequence[str], what: str) -> float | None:
-    """The sample rate under the first of these keys that there is; None where none says one, or says it by 0 or -1.
+    """The sample rate under the first of these keys that there is, a number or, as AIDA-X's trainer writes it, its text.
+
+    None where none says one, or says it by 0, -1 or "".
 
     Raises
     ------
@@ -198,8 +201,10 @@ def rate_in(values: Mapping[str, Any], keys: Sequence[str], what: str) -> float 
     """
     for key in keys:
         value = values.get(key)
-        if value is None:
+        if value is None or value == "":
             continue
+        if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
             raise ValueError(f"{what}: {key}: expected a number of Hz, got {value!r}")
         return float(value) if value > 0 else None
