@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "each_isa.hpp"
+#include "fused.hpp"
 #include "isa/amx.hpp"
 #include "isa/bf16.hpp"
 #include "rekur/detail/half.hpp"
@@ -29,7 +30,7 @@ float sum_of(Index K, float sum, const A& a, const B& b) {
     float even = 0, odd = 0;
     for (Index k = k0; k < std::min(k0 + 32, K); ++k) {
       float& half = k % 2 == 0 ? even : odd;
-      half = std::fma(rounded(a(k)), rounded(b(k)), half);
+      half = tests::fused(rounded(a(k)), rounded(b(k)), half);
     }
     sum += odd + even;
   }

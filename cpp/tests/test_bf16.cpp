@@ -21,11 +21,11 @@ const std::string kSaid = R"(, "precision": "bf16")";
 }  // namespace
 
 TEST_CASE("bf16: streams give predict's bits, one row or several, step by step and together") {
-  for (const auto& [I, H] : std::vector<std::pair<Index, Index>>{{1, 1}, {3, 7}, {17, 31}, {33, 65}})
+  for (const auto& size : std::vector<std::pair<Index, Index>>{{1, 1}, {3, 7}, {17, 31}, {33, 65}})
     for (const char* type : {"LSTM", "GRU", "SimpleRNN", "Dense"}) {
       CAPTURE(type);
-      CAPTURE(H);
-      check_stream(of(type, I, H, kSaid), {}, 0.3f);
+      CAPTURE(size.second);
+      check_stream(of(type, size.first, size.second, kSaid), {}, 0.3f);
     }
   for (const char* options : {R"(, "peepholes": true)", R"(, "projection_size": 17)", R"(, "layer_normalization": "sums")"})
     check_stream(of("LSTM", 5, 33, options + kSaid), {}, 0.3f);

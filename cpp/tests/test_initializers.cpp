@@ -125,7 +125,8 @@ TEST_CASE("initializers: orthogonal matrices are") {
 TEST_CASE("orthonormalize_rows: orthonormal to a double's digits, the same bits for all threads and instruction sets") {
   const int threads = num_threads();
   const std::string isa = current_isa();
-  for (const auto& [rows, columns] : {std::pair<Index, Index>{1, 1}, {7, 7}, {9, 40}, {300, 300}, {530, 700}}) {
+  for (const auto& size : {std::pair<Index, Index>{1, 1}, {7, 7}, {9, 40}, {300, 300}, {530, 700}}) {
+    const Index rows = size.first, columns = size.second;
     CAPTURE(rows);
     std::vector<double> drawn(static_cast<std::size_t>(rows * columns)), first;
     const random::Stream draws(11, 0, 0);

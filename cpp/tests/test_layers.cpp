@@ -1,4 +1,5 @@
 // Every layer: its shapes, its errors, its gradients.
+#include "fused.hpp"
 #include "model_helpers.hpp"
 
 #include <algorithm>
@@ -54,7 +55,8 @@ TEST_CASE("layers: a Dense of few outputs and many inputs is sixteen sums, folde
           const int sums = N == 1 || (N <= 4 && K >= 16 * N) ? 16 : 1;
           float sum[16] = {weights[static_cast<std::size_t>(K * N + n)]};
           for (int k = 0; k < K; ++k)
-            sum[k % sums] = std::fma(x[static_cast<std::size_t>(k)], weights[static_cast<std::size_t>(k * N + n)], sum[k % sums]);
+            sum[k % sums] =
+                tests::fused(x[static_cast<std::size_t>(k)], weights[static_cast<std::size_t>(k * N + n)], sum[k % sums]);
           for (int half = 8; half > 0; half /= 2)
             for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
           CHECK(y[static_cast<std::size_t>(n)] == sum[0]);

@@ -231,8 +231,9 @@ TEST_CASE("stream: attention whose window goes round its ring more than twice") 
   const std::string before = current_isa();
   for (const std::string& isa : available_isas()) {
     set_isa(isa);
-    for (const auto& [type, options] : kAttention)
+    for (const auto& kind : kAttention)
       for (const Index window : {2, 129, 130}) {
+        const auto type = kind.first, options = kind.second;
         INFO("isa ", isa, " type ", type, " window ", window);
         constexpr Index kSteps = 900;
         const Model model = random_model(attention(type, options, window));

@@ -33,8 +33,8 @@ Index width(const json::Object& object, const char* key, const std::string& what
 bool flag(const json::Object& object, const char* key, const std::string& what, std::optional<bool> fallback = {});
 // The nearest float32 of a number.
 float number(const json::Value* value, const std::string& what);
-// A sample rate under the first of these keys that there is, a number or, as AIDA-X's trainer writes it, its text; 0 where none says
-// one, or says it by 0, -1 or "".
+// A sample rate under the first of these keys that there is, a number or, as AIDA-X's trainer writes it, its text; 0 where none
+// says one, or says it by 0, -1 or "".
 double rate(const json::Object& object, std::initializer_list<const char*> keys, const std::string& what);
 // Arrays within arrays, of a shape: their numbers one after the other.
 std::vector<float> numbers(const json::Value* value, const Shape& shape, const std::string& what);
