@@ -162,6 +162,7 @@ def _changed(found: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
         (("layers", 0, "weights"), [], "expected 2 arrays, got 0"),
         (("layers", 0, "type"), "conv2d", r"layer 0 \(conv2d\): there is no such layer here"),
         (("layers", 0, "activation"), "swish", "RTNeural has no activation 'swish'"),
+        (("layers", 0, "activation"), {}, "RTNeural has no activation {}"),
         (("layers", 4, "activation"), "relu", "RTNeural's has tanh, whatever the file says: it says 'relu'"),
         (("layers", 0), 3, "layer 0: expected an object with a type, got 3"),
         (("layers", 0, "shape"), None, r"shape: expected \[rows, steps, features\], got None"),
@@ -180,6 +181,19 @@ def _changed(found: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:
 def test_broken_files_of_rtneural(path: Any, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         convert.load(_changed(_rtneural(), *path, value=value))
+
+
+def test_messages_begin_with_the_file(tmp_path: Path) -> None:
+    """Those of layers, too, which do not know of one."""
+    for k, (path, value) in enumerate([(("in_gain",), 1e9), (("in_skip",), 2), (("layers",), [{"type": "prelu"}])]):
+        (file := tmp_path / f"{k}.json").write_text(json.dumps(_changed(_rtneural(), *path, value=value)))
+        with pytest.raises(ValueError, match=f"^'.*{k}.json': "):
+            convert.load(file)
+    (file := tmp_path / "g.json").write_text(
+        json.dumps(_changed(_guitarml("LSTM", 2, 1), "state_dict", "lin.weight", value=_drawn(1, 7)))
+    )
+    with pytest.raises(ValueError, match=r"^'.*g\.json': "):
+        convert.load(file)
 
 
 # Neural Amp Modeler.
@@ -234,6 +248,8 @@ def test_nam(tmp_path: Path, depth: int, units: int, features: int, outputs: int
         (("weights",), [1.0] * 71, "weights: expected a list of 70 numbers, got 71"),
         (("weights",), None, "weights: expected a list of numbers, got None"),
         (("weights",), ["a"] * 70, "weights: expected an array of numbers"),
+        (("weights", 3), False, "weights: expected numbers, got False among them"),
+        (("sample_rate",), 10**400, "sample_rate: expected a number of Hz"),
         (("config",), 3, "config: expected an object, got 3"),
         (("config", "hidden_size"), -3, "hidden_size: expected a whole number of at least 1, got -3"),
         (("config", "num_layers"), 10**12, "weights: expected a list"),
@@ -314,7 +330,11 @@ def test_guitarml(tmp_path: Path, kind: str, features: int, skip: int, layers: i
         (("model_data", "hidden_size"), 40, "model_data says hidden_size 40, its weights 4"),
         (("model_data", "skip"), 3, "skip 3 of 2 features"),
         (("state_dict",), 3, "expected the objects"),
-        (("state_dict", "rec.bias_ih_l0"), ["a"], "rec.bias_ih_l0: expected numbers"),
+        (("state_dict", "rec.bias_ih_l0"), ["a"], "rec.bias_ih_l0: expected an array of numbers"),
+        (("state_dict", "rec.bias_ih_l0", 1), 1e39, "rec.bias_ih_l0: a number is too large for float32"),
+        (("state_dict", "rec.bias_ih_l0", 1), float("nan"), r"rec.bias_ih_l0\[1\]: expected a finite number, got nan"),
+        (("state_dict", "rec.bias_ih_l0", 1), True, "rec.bias_ih_l0: expected numbers, got True among them"),
+        (("state_dict", "rec.weight_ih_l0", 1), [1.0], "rec.weight_ih_l0: expected an array"),
         (("state_dict", "extra.weight"), _drawn(2, 2), "expected the tensors of rec and lin, got rec, lin, extra"),
     ],
 )

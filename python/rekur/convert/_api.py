@@ -1,7 +1,8 @@
 """What users call: load, save and what stands beside them."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rekur import _files
@@ -81,7 +82,8 @@ def load(path_or_object: Any, format: str | None = None, **options: Any) -> Any:
     source, entry = _found(path_or_object, format)
     if entry.load is not None:
         _registry.check_options(entry, options, entry.load_options, "load")
-        return entry.load(source, **options)
+        with _naming(source):
+            return entry.load(source, **options)
     if entry.parts is None:
         raise ValueError(f"load: format {entry.name!r} is written only")
     known = entry.load_options or {}
@@ -96,6 +98,17 @@ def load(path_or_object: Any, format: str | None = None, **options: Any) -> Any:
     return _parts.chain(
         parts, layers, str(source), own, options.get("input_shape"), bool(options.get("partial", False))
     )
+
+
+@contextlib.contextmanager
+def _naming(source: Source) -> Iterator[None]:
+    """What is wrong with a file, or with a layer that it says, is said with the file's name."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError or source.path is None or str(source) in str(error):
+            raise
+        raise ValueError(f"{source}: {error}") from error
 
 
 def load_parts(

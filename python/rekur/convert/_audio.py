@@ -1,6 +1,8 @@
 """Models of audio effects: chains of layers, with gains and the input added to the output; JSON files of them."""
 
+import contextlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -134,19 +136,39 @@ def numbers(values: Any, shape: Sequence[int], what: str) -> Any:
     ValueError
         If it has another, or holds what is no number.
     """
+    found = floats(values, what, f"an array of shape {tuple(shape)}")
+    if found.shape != tuple(shape):
+        raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, got {found.shape}")
+    return found
+
+
+def floats(values: Any, what: str, expected: str = "an array") -> Any:
+    """An array of JSON, of whatever shape.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or holds what is no number.
+    """
+    if (flag := _flag_in(values)) is not None:
+        raise ValueError(f"{what}: expected numbers, got {flag} among them")
     try:
         array = np.asarray(values, dtype=None)
     except ValueError as error:
-        raise ValueError(f"{what}: expected an array of shape {tuple(shape)}: {error}") from None
+        raise ValueError(f"{what}: expected {expected}: {error}") from None
     if array.dtype.kind in "iu":  # as JSON writes 0 and 1
         array = array.astype(np.float64)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = "".join(f"[{k}]" for k in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{what}{place}: expected a finite number, got {array[~np.isfinite(array)][0]}")
-    found = as_floats(array, what)
-    if found.shape != tuple(shape):
-        raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, got {found.shape}")
-    return found
+    return as_floats(array, what)
+
+
+def _flag_in(values: Any) -> bool | None:
+    """The first of true and false, which numpy takes for 1 and 0 where numbers stand beside them."""
+    if isinstance(values, list):
+        return next((flag for value in values if (flag := _flag_in(value)) is not None), None)
+    return values if isinstance(values, bool) else None
 
 
 def count(values: Mapping[str, Any], key: str, what: str, minimum: int = 1, default: int | None = None) -> int:
@@ -190,9 +212,9 @@ def width(values: Mapping[str, Any], key: str, what: str, default: int | None = 
 
 
 def rate_in(values: Mapping[str, Any], keys: Sequence[str], what: str) -> float | None:
-    """The sample rate under the first of these keys that there is, a number or, as AIDA-X's trainer writes it, its text.
+    """The sample rate under the first of these keys that there is; None where none says one, or says it by 0, -1 or "".
 
-    None where none says one, or says it by 0, -1 or "".
+    It is a number or, as AIDA-X's trainer writes it, its text.
 
     Raises
     ------
@@ -203,11 +225,12 @@ def rate_in(values: Mapping[str, Any], keys: Sequence[str], what: str) -> float 
         value = values.get(key)
         if value is None or value == "":
             continue
-        if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
-            value = float(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-            raise ValueError(f"{what}: {key}: expected a number of Hz, got {value!r}")
-        return float(value) if value > 0 else None
+        is_text = isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value)
+        if is_text or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            with contextlib.suppress(OverflowError):  # of a whole number beyond any float
+                if math.isfinite(rate := float(value)):
+                    return rate if rate > 0 else None
+        raise ValueError(f"{what}: {key}: expected a number of Hz, got {value!r:.80}")
     return None
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from rekur.convert._audio import (
     contents,
     count,
     demand_recurrent,
     effect_of,
+    floats,
     model_of,
     rate_in,
     rate_to_write,
@@ -40,12 +39,7 @@ def _load(source: Source) -> Any:
     kind = data.get("unit_type", "LSTM")
     if data.get("model", "SimpleRNN") != "SimpleRNN" or not isinstance(kind, str) or kind not in _UNITS:
         raise ValueError(f"{what}: it is a {data.get('model')} of {kind}; SimpleRNN of LSTM, GRU or RNN is read")
-    arrays: dict[str, Any] = {}
-    for name, values in found["state_dict"].items():
-        try:
-            arrays[name] = np.asarray(values, np.float32)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{what}: state_dict: {name}: expected numbers: {error}") from None
+    arrays = {name: floats(values, f"{what}: state_dict: {name}") for name, values in found["state_dict"].items()}
     parts = parts_of(arrays, what)
     if set(parts) != {"rec", "lin"}:
         raise ValueError(f"{what}: state_dict: expected the tensors of rec and lin, got {', '.join(parts)}")

@@ -116,7 +116,7 @@ def _lstm(found: Mapping[str, Any], what: str) -> Any:
     """
     config = found["config"]
     if not isinstance(config, Mapping):
-        raise ValueError(f"{what}: config: expected an object, got {config!r}")
+        raise ValueError(f"{what}: config: expected an object, got {config!r:.80}")
     features, units = width(config, "input_size", what), width(config, "hidden_size", what)
     depth, outputs = count(config, "num_layers", what), width(config, "out_channels", what, 1)
     from rekur.layers import LSTM, Dense

@@ -48,7 +48,7 @@ def _load(source: Source) -> Any:
     for k, entry in enumerate(found["layers"]):
         where = f"{what}: layer {k}"
         if not isinstance(entry, Mapping) or "type" not in entry:
-            raise ValueError(f"{where}: expected an object with a type, got {entry!r}")
+            raise ValueError(f"{where}: expected an object with a type, got {entry!r:.80}")
         made.append(_layer(entry, reached, f"{where} ({entry['type']})"))
         reached = _last(entry["shape"], f"{where}: shape") if "shape" in entry else reached
     skip = count(found, "in_skip", what, 0, 0)
@@ -62,7 +62,7 @@ def _load(source: Source) -> Any:
 
 def _last(shape: Any, what: str) -> int:
     if not isinstance(shape, list) or not shape or len(shape) > 3:
-        raise ValueError(f"{what}: expected [rows, steps, features], got {shape!r}")
+        raise ValueError(f"{what}: expected [rows, steps, features], got {shape!r:.80}")
     return width({"features": shape[-1]}, "features", what)
 
 
@@ -76,9 +76,11 @@ def _decibels(found: Mapping[str, Any], key: str) -> float:
 
 
 def _activation(entry: Mapping[str, Any], what: str) -> str:
-    name = entry.get("activation") or "linear"
+    name = entry.get("activation")
+    if name is None or name == "":
+        return "linear"
     if name not in (*_ACTIVATIONS, "linear"):
-        raise ValueError(f"{what}: RTNeural has no activation {name!r}")
+        raise ValueError(f"{what}: RTNeural has no activation {name!r:.80}")
     return str(name)
 
 
@@ -88,7 +90,7 @@ def _layer(entry: Mapping[str, Any], features: int, what: str) -> Made:
 
     kind, given = entry["type"], entry.get("weights", [])
     if not isinstance(given, list):
-        raise ValueError(f"{what}: weights: expected a list, got {given!r}")
+        raise ValueError(f"{what}: weights: expected a list, got {given!r:.80}")
     if kind == "activation":
         return Activation(_activation(entry, what)), []
     out = _last(entry.get("shape"), f"{what}: shape")
@@ -109,7 +111,9 @@ def _layer(entry: Mapping[str, Any], features: int, what: str) -> Made:
         return layer, arrays
     if kind in ("lstm", "gru"):
         if _activation(entry, what) not in ("linear", "tanh"):
-            raise ValueError(f"{what}: RTNeural's has tanh, whatever the file says: it says {entry['activation']!r}")
+            raise ValueError(
+                f"{what}: RTNeural's has tanh, whatever the file says: it says {entry['activation']!r:.80}"
+            )
         blocks = 4 if kind == "lstm" else 3
         bias = (blocks * out,) if kind == "lstm" else (2, blocks * out)
         kernel, recurrent, biases = _arrays(given, what, (features, blocks * out), (out, blocks * out), bias)
@@ -117,18 +121,23 @@ def _layer(entry: Mapping[str, Any], features: int, what: str) -> Made:
         made = (LSTM if kind == "lstm" else GRU)(out, return_sequences=True)
         return made, to_rekur("rtneural", kind.upper(), cell, what)
     if kind == "prelu":
-        if given and np.size(given[0]) == 1 and features > _ONE_FOR_ALL:
+        if given and _size(given[0]) == 1 and features > _ONE_FOR_ALL:
             raise ValueError(f"{what}: one slope for {features} features")
-        (alpha,) = _arrays(given, what, (1, features if not given or np.size(given[0]) != 1 else 1))
+        (alpha,) = _arrays(given, what, (1, features if not given or _size(given[0]) != 1 else 1))
         return PReLU(shared_axes=[1]), [np.broadcast_to(alpha, (1, features)).copy()]
     if kind == "batchnorm":
         affine = len(given) == 4
         arrays = _arrays(given, what, *[(features,)] * (4 if affine else 2))
         epsilon = entry.get("epsilon")
         if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)):
-            raise ValueError(f"{what}: epsilon: expected a number, got {epsilon!r}")
+            raise ValueError(f"{what}: epsilon: expected a number, got {epsilon!r:.80}")
         return BatchNormalization(epsilon=float(epsilon), center=affine, scale=affine), arrays
     raise ValueError(f"{what}: there is no such layer here")
+
+
+def _size(values: Any) -> int:
+    """How many numbers there are in lists within lists."""
+    return sum(map(_size, values)) if isinstance(values, list) else 1
 
 
 def _only(entry: Mapping[str, Any], key: str, what: str) -> int:
