@@ -172,10 +172,9 @@ void Updates::apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& c
     if (optimizer.updates(iteration))
       scale = prepare(optimizer.hyperparameters(), clipping, gradients, optimizer.update_number(iteration), seed);
   };
-  begin();
   const Change* change = changes_.data();
   graph.change_weights(segments_, [&](const graph::Segment&, std::span<float> weights) {
-
+    if (change == changes_.data()) begin();
     if (change->constraint != nullptr)
       change->constraint->apply(weights.data());
     else if (change->layer != nullptr) {
