@@ -55,14 +55,11 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--hours", type=int, default=0, help="the last so many hours of the series alone")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the settings, from 0")
     options = parser.parse_args()
     rekur.set_num_threads(1)
     series = load(Options.dataset)
     neighbours = [load(name) for name in series.neighbours]
-    if options.hours:
-        series, neighbours = series.last(options.hours), [other.last(options.hours) for other in neighbours]
     windows = forecast_windows(series, Options.context, Options.horizon, neighbours=neighbours)
     print(f"{len(windows.train.x)} windows, {len(windows.validation.x)} of validation, {options.ranks} ranks")
     print("| | best validation loss | of epoch |")

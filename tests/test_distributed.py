@@ -677,6 +677,35 @@ def test_estimators_train_so_too():
 
 
 @needs_fork
+def test_one_rank_tells(capfd):
+    def fit(transport: Any) -> None:
+        x, y, _ = _data(32)
+        callbacks = rekur.callbacks
+        with DataParallel(transport, shards=4).scope():
+            model = _model()
+            model.compile("sgd", "mse")
+            told = [
+                callbacks.EarlyStopping("loss", min_delta=9, patience=1, verbose=1, restore_best_weights=True),
+                callbacks.ReduceLROnPlateau("loss", min_delta=9, patience=1, verbose=1),
+                callbacks.LearningRateScheduler(lambda epoch, rate: rate, verbose=1),
+            ]
+            model.fit(x, y, batch_size=8, epochs=3, verbose=2, callbacks=told)
+            model.fit(x, y * np.nan, batch_size=8, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+
+    ranks.run(3, fit)
+    out = capfd.readouterr().out
+    for line in (
+        "Epoch 2: early stopping",
+        "Restoring model weights from the end of the best epoch: 1.",
+        "Epoch 2: ReduceLROnPlateau reducing learning rate",
+        "Epoch 2: LearningRateScheduler setting",
+        "Batch 0: Invalid loss",
+        "Epoch 2/3",
+    ):
+        assert out.count(line) == 1, out
+
+
+@needs_fork
 def test_one_rank_ends_for_all():
     class Stop(rekur.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -212,10 +212,11 @@ class EarlyStopping(Monitor):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        if self.stopped_epoch and self.verbose:
+        says = self.verbose and self._writes()
+        if self.stopped_epoch and says:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
-            if self.verbose:
+            if says:
                 print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
 
@@ -287,7 +288,7 @@ class ReduceLROnPlateau(Monitor):
                 self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
                 self.cooldown_counter = self.cooldown
                 self.wait = 0
-                if self.verbose:
+                if self.verbose and self._writes():
                     now = self.model.optimizer.learning_rate
                     tell(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {now}.")
 

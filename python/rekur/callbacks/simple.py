@@ -139,7 +139,8 @@ class TerminateOnNaN(Callback):
                     f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}. Terminating training "
                     "immediately."
                 )
-            print(f"Batch {batch}: Invalid loss, terminating training")
+            if self._writes():
+                print(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True
 
 
@@ -181,7 +182,7 @@ class LearningRateScheduler(Callback):
         self._begun = epoch, before
         rate = self.schedule(epoch, before) if _takes_two(self.schedule) else self.schedule(epoch)
         self.model.optimizer.learning_rate = real(rate, "LearningRateScheduler: what schedule returns", 0)
-        if self.verbose:
+        if self.verbose and self._writes():
             now = self.model.optimizer.learning_rate
             tell(f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to {now}.")
 
