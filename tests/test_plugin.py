@@ -175,6 +175,23 @@ def test_in_lv2apply(channels: int, build: Path, common_isa: str, tmp_path: Path
     assert np.abs(read_wav(tmp_path / "wet.wav", 16, channels)[: len(x)] - x).max() <= 2.0**-14
 
 
+@pytest.mark.skipif(shutil.which("lv2bench") is None, reason="no lv2bench (Debian: lilv-utils)")
+@pytest.mark.parametrize("block", [1, 64, 512])
+def test_in_lv2bench(block: int, build: Path, tmp_path: Path) -> None:
+    """A host with a worker that goes through all plug-ins that it finds, and a tool that says what they are."""
+    bundle = plugin(build, "amp.lv2/amp.so").parent
+    shutil.copytree(bundle, tmp_path / bundle.name)  # alone: lilv takes every file for a folder of a plug-in
+    here = {"LV2_PATH": str(tmp_path)}
+    out = cpp_tools.run(["lv2bench", "-b", str(block), "-n", "24000"], **here)
+    times = dict(reversed(line.split()) for line in out.splitlines() if line.split()[1:])
+    assert sorted(times) == ["urn:rekur:amp:mono", "urn:rekur:amp:stereo"]
+    assert all(float(seconds) > 0 for seconds in times.values())
+    for channels in ("mono", "stereo"):
+        out = cpp_tools.run(["lv2info", f"urn:rekur:amp:{channels}"], **here)
+        assert f"Rekur Amp ({channels})" in out and "Has latency:       yes" in out
+        assert out.count("AudioPort") == 2 * (1 + (channels == "stereo"))
+
+
 def test_the_turtle_files(build: Path) -> None:
     """Valid by LV2's own schemas, where the validator is (Debian: sordi); the ports are those of the header."""
     bundle = plugin(build, "amp.lv2/amp.so").parent

@@ -107,6 +107,8 @@ fn build() -> PathBuf {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let (folder, prefix) = (out.join("build"), out.join("installed"));
     let feature = |name: &str| if env::var_os(format!("CARGO_FEATURE_{name}")).is_some() { "ON" } else { "OFF" };
+    // A toolchain that is named anew counts only for a folder that CMake has not seen.
+    let _ = fs::remove_file(folder.join("CMakeCache.txt"));
     let mut configure = Command::new("cmake");
     configure.arg("-S").arg(&source).arg("-B").arg(&folder);
     configure.args([
@@ -181,8 +183,8 @@ fn cross(source: &Path) -> Vec<String> {
         _ => fail(&format!(
             "the library is to be built for {target}: name CMake's toolchain file for it in {}, its C++ compiler in {}, \
              or an installed copy in REKUR_PREFIX",
-            of_target(TOOLCHAIN[0])[0],
-            of_target(COMPILER[0])[0],
+            of_target(TOOLCHAIN[0]).last().unwrap(), // as a shell can write it
+            of_target(COMPILER[0]).last().unwrap(),
         )),
     };
     toolchain(&source.join(format!("cpp/cmake/toolchains/{own}.cmake")).display().to_string())

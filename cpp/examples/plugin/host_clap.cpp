@@ -73,7 +73,7 @@ class Clap final : public Plugin {
     presets_->from_location(plugin_, CLAP_PRESET_DISCOVERY_LOCATION_FILE, path.c_str(), nullptr);
   }
   void attend() override {
-    expect(!lied_.exchange(false), "a channel that changes is said to be constant");
+    if (lied_ && !std::exchange(told_of_lie_, true)) expect(false, "a channel that changes is said to be constant");
     if (callback_.exchange(false)) plugin_->on_main_thread(plugin_);
   }
 
@@ -196,6 +196,7 @@ class Clap final : public Plugin {
   const clap_output_events_t out_ = {nullptr, [](const clap_output_events_t*, const clap_event_header_t*) { return true; }};
   std::atomic<bool> callback_{false};
   std::atomic<bool> lied_{false};  // in the audio thread, of the output's constant_mask
+  bool told_of_lie_ = false;
   std::string model_;
   bool active_ = false, activating_ = false;
 };
