@@ -729,15 +729,16 @@ def test_what_ranks_must_have_in_common():
         x, y, _ = _data(40 - 8 * (what == "rows" and transport.rank))
         if what == "data" and transport.rank:
             x = x + 1
-        with DataParallel(transport, shards=4).scope():
+        with DataParallel(transport, shards=4 + 4 * (what == "shards" and transport.rank)).scope():
             model = _model(dropout=0.1 * transport.rank if what == "model" else 0.0)
             model.compile("adam" if what != "optimizer" or not transport.rank else "sgd", "mse")
             model.fit(x, y, batch_size=16, epochs=2, verbose=0)
         return "through"
 
     for what, message in [
-        ("model", "has another model, or compiled it otherwise"),
-        ("optimizer", "has another model, or compiled it otherwise"),
+        ("model", "rank 1 has another model"),
+        ("optimizer", "rank 1 has compiled its model otherwise"),
+        ("shards", "rank 1 has other settings of DataParallel"),
         ("rows", "give every rank the same data"),
     ]:
         found = ranks.run(2, lambda t, w=what: fit(t, w), timeout=10)

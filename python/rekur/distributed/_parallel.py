@@ -145,10 +145,13 @@ class DataParallel:
         engine = bound._model
         config = {**bound.config(), "seed": 0}
         settings = [self.shards, self.reduction, self.local_steps, repr(self.compression)]
-        mine = json.dumps([engine.spec, config, bound.wants_outputs, settings], sort_keys=True).encode()
-        for rank, (theirs, *_) in enumerate(self._meet("begins a fit", zlib.crc32(mine))):
-            if theirs != zlib.crc32(mine):
-                raise DistributedError(f"rank {self.rank}: rank {rank} has another model, or compiled it otherwise")
+        given = [engine.spec, [config, bound.wants_outputs], settings]
+        mine = [zlib.crc32(json.dumps(each, sort_keys=True).encode()) for each in given]
+        whats = ("another model", "compiled its model otherwise", "other settings of DataParallel")
+        for rank, theirs in enumerate(self._meet("begins a fit", *mine)):
+            for what, one, other in zip(whats, mine, theirs, strict=True):
+                if one != other:
+                    raise DistributedError(f"rank {self.rank}: rank {rank} has {what}")
         weights = engine.get_weights()
         state = bound._trainer.state()
         numbers = np.array([bound._trainer.iterations, bound.epochs, bound.seed], np.int64)
