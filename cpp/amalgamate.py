@@ -37,6 +37,7 @@ ISAS = {
     "avx512": " && ".join(f"defined(__{name}__)" for name in ("AVX512F", "AVX512DQ", "AVX512BW", "AVX512VL", "FMA")),
     "avx2": "defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)",
     "neon": "defined(__ARM_NEON) && (defined(__aarch64__) || defined(__ARM_FEATURE_FMA))",
+    "rvv": "defined(__riscv_vector) && defined(__clang__)",
     "baseline": "1",
 }
 # A multiplication and an addition are fused where the source says so and nowhere else, or bits would not be the

@@ -23,7 +23,7 @@ AMP = ROOT / "cpp/examples/models/amp.safetensors"
 # What is quickly compiled: two cells, inference alone.
 FEW = [f"-DREKUR_{name}=OFF" for name in ("TRAINING", "EQUATIONS", "MATRIX", "SEQUENCE", "INT8")]
 FEW += ["-DREKUR_CELLS=lstm;simple_rnn"]
-ISA_FLAGS = {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"], "neon": [], "baseline": []}
+ISA_FLAGS = {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"], "neon": [], "rvv": ["-march=rv64gcv"], "baseline": []}
 
 if not SCRIPT.is_file():
     pytest.skip("no source tree around the tests", allow_module_level=True)
@@ -82,7 +82,7 @@ def test_every_source_is_in_it(tmp_path: Path) -> None:
     by_isa = {name for name in there if re.match(r"isa/(isa|compiled)_", name)}
     without_files = {name for name in there if name.endswith("_none.cpp")}  # REKUR_FILES=OFF
     assert sorted(titles) == sorted(there - by_isa - without_files)
-    for table in ("table_baseline", "table_avx2", "table_avx512", "table_neon", "compiled_neon"):
+    for table in ("table_baseline", "table_avx2", "table_avx512", "table_neon", "compiled_neon", "table_rvv"):
         assert table in source
     for name in ("class REKUR_API Model", "class REKUR_API Stream", "class REKUR_API Trainer", "rekur_model_load("):
         assert name in header

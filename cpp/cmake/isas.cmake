@@ -9,6 +9,10 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm")
   set(known baseline neon)
   set(default ${known})
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^riscv64$" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
+       AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 16)
+  set(known baseline rvv)  # other compilers, and older ones, make no instructions for RISC-V's vectors of the engine's
+  set(default ${known})
 else()
   set(known baseline)
   set(default ${known})
@@ -33,6 +37,7 @@ set(REKUR_ISAS ${ordered})
 
 set(REKUR_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(REKUR_FLAGS_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512)
+set(REKUR_FLAGS_rvv -march=rv64gcv)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
   set(REKUR_FLAGS_neon -mfpu=neon-vfpv4)  # the first with a fused multiply-add
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

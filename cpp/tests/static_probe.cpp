@@ -215,7 +215,7 @@ bool available() {
 }
 
 constexpr bool kFused =
-#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA)
+#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA) || defined(REKUR_FUSES)
     true;
 #else
     false;

@@ -7,21 +7,19 @@
 #include <cstring>
 #include <vector>
 
+#include "bf16_rows.hpp"
 #include "each_isa.hpp"
 #include "fused.hpp"
 #include "isa/amx.hpp"
 #include "isa/bf16.hpp"
-#include "rekur/detail/half.hpp"
-#include "simd/pack.hpp"
 
 #if REKUR_AMX && REKUR_BF16
 
 namespace rekur {
+
+using namespace test;
+
 namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-float rounded(float x) { return detail::float_of_bf16(detail::bf16_of(x)); }
 
 // What a tile of 32 numbers gives each sum: those of odd and of even index apart (rows hold the even one above), then together.
 template <class A, class B>
@@ -44,36 +42,6 @@ void with_amx(const Check& check) {
   });
 }
 
-struct Rounded {
-  std::vector<float> memory;
-  std::vector<const float*> rows;
-
-  Rounded(const simd::Kernels& kernels, const std::vector<float>& x, Index M, Index K)
-      : memory(at(M * simd::bf16_row_floats(K)), std::nanf("")) {
-    std::vector<const float*> from;
-    for (Index m = 0; m < M; ++m) {
-      from.push_back(x.data() + m * K);
-      rows.push_back(memory.data() + m * simd::bf16_row_floats(K));
-    }
-    kernels.narrow_bf16(M, K, from.data(), 0, memory.data(), simd::bf16_row_floats(K));
-  }
-};
-
-// B [K][N] in panels of pairs of rows.
-std::vector<float> packed(const simd::Kernels& kernels, const std::vector<float>& b, Index K, Index N) {
-  const Index width = kernels.width, panel = kernels.panel, pairs = (K + 1) / 2;
-  std::vector<float> result(at(simd::packed_size(kernels, pairs, N)));
-  for (Index n0 = 0; n0 < N; n0 += panel) {
-    const Index columns = std::min(panel, N - n0), padded = (columns + width - 1) / width * width;
-    for (Index k = 0; k < K; k += 2)
-      kernels.pair_rows(b.data() + k * N + n0, k + 1 < K ? b.data() + (k + 1) * N + n0 : nullptr, columns,
-                        result.data() + n0 * pairs + k / 2 * padded);
-  }
-  return result;
-}
-
-bool same(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0 || (a == 0 && b == 0); }
-
 }  // namespace
 
 TEST_CASE("AMX: a product of bf16 has the sums of the manual, whatever its rows, with and without a bias and what stood there") {
@@ -84,8 +52,8 @@ TEST_CASE("AMX: a product of bf16 has the sums of the manual, whatever its rows,
           INFO("M " << M << ", N " << N << ", K " << K);
           const auto seed = static_cast<std::uint32_t>(K + M + N);
           const std::vector<float> x = test::noise(M * K, seed), b = test::noise(K * N, seed + 1), bias = test::noise(N, seed + 2);
-          const Rounded rows(kernels, x, M, K);
-          const std::vector<float> weights = packed(kernels, b, K, N);
+          const Bf16Rows rows(kernels, x, M, K);
+          const std::vector<float> weights = bf16_packed(kernels, b, K, N);
           for (int how = 0; how < 3; ++how) {
             constexpr Index offset = 3;
             const Index stride = N + offset + 1;
@@ -155,7 +123,7 @@ TEST_CASE("AMX: gradients of weights in bf16 are sums of 32 rows each, one after
             if (K == 0 || accumulate) continue;
             std::vector<float> padded(at(K * (M + 16)));
             for (Index k = 0; k < K; ++k) std::copy_n(a.data() + k * (M + 1) + 1, M, padded.data() + k * (M + 16));
-            const Rounded of_padded(kernels, padded, K, M + 16);
+            const Bf16Rows of_padded(kernels, padded, K, M + 16);
             std::vector<float> again = before;
             kernels.gemm_tn_bf16(group, {true, false}, M, N, K, of_padded.rows.data(), 0, rows_b.data(), 0, again.data(), ldc,
                                  false, line);

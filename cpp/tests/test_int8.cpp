@@ -1,4 +1,4 @@
-// Products of eight bits against exact sums of integers: every instruction set, both sizes of groups, tiles of every shape. What
+// Products of eight bits against exact sums of integers: every instruction set, every size of groups, tiles of every shape. What
 // follows the sums is two multiplications and an addition of floats, so outputs are compared bit by bit.
 #include <doctest/doctest.h>
 
@@ -74,8 +74,10 @@ bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0 || 
 template <class Check>
 void each_group(const Check& check) {
   test::each_isa([&](const simd::Kernels& kernels) {
-    check(kernels, Index{2});
-    if (const Index group = isa::int8_group(); group != 2) check(kernels, group);
+    for (const Index most : {2, 4, 8}) {
+      isa::most_together = most;
+      if (const Index group = isa::int8_group(); numbers_of(group) == most) check(kernels, group);
+    }
   });
 }
 

@@ -65,7 +65,7 @@ TEST_CASE("int8: streams give predict's bits, one row or several, step by step a
   check_stream(kTable, {}, 0.3f);
 }
 
-TEST_CASE("int8: instructions that take two numbers give the bits of those that take four") {
+TEST_CASE("int8: instructions that take two numbers give the bits of those that take four or eight") {
   const std::string before = current_isa();
   for (const std::string& isa : available_isas())
     for (const std::string& text : models()) {
@@ -74,12 +74,14 @@ TEST_CASE("int8: instructions that take two numbers give the bits of those that 
       const Model model = random_model(text, 0.3f);
       const Sequences data(model, 7, 9);
       const std::vector<float> expected = model.predict(data.first(9).batch())[0].data;
-      isa::four_together = false;
-      set_isa(isa);  // packed weights remember
-      CHECK(isa::int8_group() == 2);
-      CHECK(same(model.predict(data.first(9).batch())[0].data, expected));
-      for (const Index batch : {1, 5}) check_steps(model, batch);
-      isa::four_together = true;
+      for (const Index most : {4, 2}) {
+        isa::most_together = most;
+        set_isa(isa);  // packed weights remember
+        CHECK(numbers_of(isa::int8_group()) <= most);
+        CHECK(same(model.predict(data.first(9).batch())[0].data, expected));
+        for (const Index batch : {1, 5}) check_steps(model, batch);
+      }
+      isa::most_together = 8;
     }
   set_isa(before);
 }

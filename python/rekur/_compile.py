@@ -40,13 +40,14 @@ ISA_FLAGS = {
     "avx2": ("-mavx2", "-mfma", "-mf16c"),
     "avx512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),
     "neon": (),
+    "rvv": ("-march=rv64gcv",),
 }
 NEON_OF_32_BITS = (
     "-mfpu=neon-vfpv4", "-funsafe-math-optimizations", "-fno-associative-math", "-fno-reciprocal-math",
     "-fsigned-zeros", "-ftrapping-math",
 )  # fmt: skip
 COMPILED_AS = {"amx": "avx512"}  # equations know no tiles
-VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64, "neon": 16}
+VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64, "neon": 16, "rvv": 16}
 SOURCE = """\
 #define REKUR_VEC_BYTES {bytes}
 #include <iterator>

@@ -250,8 +250,8 @@ REKUR_API rekur_code rekur_stream_create_with(const rekur_model* model, int64_t 
 REKUR_API int32_t rekur_num_threads(void) REKUR_NOEXCEPT;
 REKUR_API rekur_code rekur_set_num_threads(int32_t threads) REKUR_NOEXCEPT;
 
-/* The instruction set in use, "baseline", "avx2", "avx512" or "neon": the widest the machine has, or what REKUR_ISA of the
- * environment says. Null on failure (a wrong REKUR_ISA). */
+/* The instruction set in use, "baseline", "avx2", "avx512", "amx", "neon" or "rvv": the widest the machine has, or what REKUR_ISA
+ * of the environment says. Null on failure (a wrong REKUR_ISA). */
 REKUR_API const char* rekur_isa(void) REKUR_NOEXCEPT;
 
 /* Those that this library and this machine have, narrowest first; null behind the last, or on failure. */

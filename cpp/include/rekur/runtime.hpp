@@ -9,9 +9,9 @@
 namespace rekur {
 
 #if REKUR_THROWS
-// The instruction set in use: "baseline", "avx2", "avx512", "amx" or "neon". Chosen at first use as the widest the machine has, or
-// by the environment variable REKUR_ISA; throws Error if that names one the machine lacks. "amx" is AVX-512 with products of eight
-// and sixteen bits by AMX: those of eight bits are the same either way, those of bf16 are summed in another order.
+// The instruction set in use: "baseline", "avx2", "avx512", "amx", "neon" or "rvv". Chosen at first use as the widest the machine
+// has, or by the environment variable REKUR_ISA; throws Error if that names one the machine lacks. "amx" is AVX-512 with products
+// of eight and sixteen bits by AMX: those of eight bits are the same either way, those of bf16 are summed in another order.
 REKUR_API std::string current_isa();
 
 // The instruction sets this build and this machine both have, narrowest first.

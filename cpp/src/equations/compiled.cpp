@@ -12,7 +12,7 @@
 namespace rekur::equations {
 namespace {
 
-constexpr const char* kNames[kInstructionSets] = {"baseline", "avx2", "avx512", "neon"};
+constexpr const char* kNames[kInstructionSets] = {"baseline", "avx2", "avx512", "neon", "rvv"};
 
 // What is compiled, and the equations that codes have. Functions outlive them: a model made later finds those again.
 class Registry {

@@ -14,7 +14,7 @@
 
 namespace rekur::equations {
 
-inline constexpr int kInstructionSets = 4;  // by simd::Kernels::number
+inline constexpr int kInstructionSets = 5;  // by simd::Kernels::number
 
 struct Compiled {
   Listing listing;

@@ -1,5 +1,6 @@
 #include "isa/bf16.hpp"
 
+#include "isa/aarch64.hpp"
 #include "isa/amx.hpp"
 #include "isa/dispatch.hpp"
 
@@ -17,6 +18,8 @@ bool has_instruction() {
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1u) != 0;
   }();
   return here && kernels().width == 16;
+#elif defined(__aarch64__)
+  return aarch64().bf16;
 #else
   return false;
 #endif

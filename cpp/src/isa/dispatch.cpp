@@ -16,6 +16,8 @@
 #if defined(__arm__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(REKUR_HAVE_RVV) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include "rekur/runtime.hpp"
@@ -40,9 +42,12 @@ extern const Table table_amx;
 #ifdef REKUR_HAVE_NEON
 extern const Table table_neon;
 #endif
+#ifdef REKUR_HAVE_RVV
+extern const Table table_rvv;
+#endif
 
 #if REKUR_COMPILED_CELLS
-extern const simd::CompiledTable compiled_baseline, compiled_avx2, compiled_avx512, compiled_neon;
+extern const simd::CompiledTable compiled_baseline, compiled_avx2, compiled_avx512, compiled_neon, compiled_rvv;
 #endif
 
 namespace {
@@ -52,6 +57,16 @@ namespace {
 bool has_neon() { return (getauxval(AT_HWCAP) & (HWCAP_NEON | HWCAP_VFPv4)) == (HWCAP_NEON | HWCAP_VFPv4); }
 #elif defined(REKUR_HAVE_NEON)
 bool has_neon() { return true; }
+#endif
+
+#if defined(REKUR_HAVE_RVV)
+bool has_rvv() {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP) >> ('V' - 'A') & 1) != 0;
+#else
+  return false;
+#endif
+}
 #endif
 
 #if defined(REKUR_HAVE_AVX2)
@@ -91,6 +106,9 @@ constexpr Built kBuilt[] = {
 #ifdef REKUR_HAVE_NEON
     {&table_neon, has_neon},
 #endif
+#ifdef REKUR_HAVE_RVV
+    {&table_rvv, has_rvv},
+#endif
 };
 
 // "baseline, avx2": those that this machine can run, or all.
@@ -115,7 +133,8 @@ const Table& find(const std::string& name, const char* source) {
 #endif
       return *built.table;
     }
-  const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "amx" || name == "neon";
+  const bool known =
+      name == "baseline" || name == "avx2" || name == "avx512" || name == "amx" || name == "neon" || name == "rvv";
   const std::string available = names(false);
   throw_error("%%%' (available: %)",
               {source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
@@ -145,6 +164,9 @@ void add_compiled_cells() {
 #endif
 #ifdef REKUR_HAVE_NEON
     equations::add_compiled(compiled_neon);
+#endif
+#ifdef REKUR_HAVE_RVV
+    equations::add_compiled(compiled_rvv);
 #endif
     return true;
   }();

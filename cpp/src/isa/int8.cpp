@@ -2,15 +2,13 @@
 
 #if REKUR_INT8
 
+#include "isa/aarch64.hpp"
 #include "isa/amx.hpp"
 #include "isa/dispatch.hpp"
 #include "runtime/locks.hpp"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
 #endif
 
 namespace rekur::isa {
@@ -24,25 +22,27 @@ bool bit_of_leaf_7(unsigned subleaf, int reg, int bit) {
 }
 #endif
 
-// By the width of the vectors in use.
-bool has_four(int width) {
+// Of how many numbers there are instructions.
+bool has(Index together) {
 #if defined(__x86_64__)
   static const bool vnni_512 = bit_of_leaf_7(0, 2, 11), vnni_256 = bit_of_leaf_7(1, 0, 4);  // AVX512_VNNI, AVX-VNNI
-  return width == 16 ? vnni_512 : width == 8 && vnni_256;
-#elif defined(__aarch64__) && defined(__linux__)
-  static const bool dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-  return dot && width == 4;
+  const int width = kernels().width;
+  return together == 4 && (width == 16 ? vnni_512 : width == 8 && vnni_256);
+#elif defined(__aarch64__)
+  return together == 8 ? aarch64().int8_tiles : aarch64().dot_products;
 #else
-  return width < 0;
+  return together < 0;
 #endif
 }
 
 }  // namespace
 
-runtime::Atomic<bool> four_together{true};
+runtime::Atomic<Index> most_together{8};
 
 Index int8_group() {
-  if (!four_together.load(std::memory_order_relaxed) || !has_four(kernels().width)) return 2;
+  const Index most = most_together.load(std::memory_order_relaxed);
+  if (most >= 8 && has(8)) return 8;
+  if (most < 4 || !has(4)) return 2;
   return uses_amx() ? 4 | kAmx : 4;
 }
 

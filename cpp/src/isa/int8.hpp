@@ -12,12 +12,12 @@ inline constexpr bool takes_int8(Index K, Index N) { return REKUR_INT8 && detail
 
 #if REKUR_INT8
 
-// Numbers of a lane that an instruction multiplies and adds: 4 where the instruction set in use has one for it, else 2; with AMX
-// kAmx besides. Panels are packed by it.
+// Numbers of a row that an instruction multiplies by those of a column: 8 where the processor has one that takes two rows and two
+// columns (64-bit ARM's smmla), 4 where it has one for that, else 2; with AMX kAmx besides. Panels are packed by it.
 Index int8_group();
 
-// For tests: false, and it is 2. To be followed by set_isa, since packed weights remember.
-extern runtime::Atomic<bool> four_together;
+// For tests: it is no more than this. To be followed by set_isa, since packed weights remember.
+extern runtime::Atomic<Index> most_together;
 
 #else
 

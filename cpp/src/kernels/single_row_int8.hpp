@@ -14,20 +14,22 @@ namespace {
 // sums[p][g] of the vectors of columns at w + p · panel + g · gate.
 template <class D, int G, int NP>
 REKUR_NOINLINE void int8_panels(Index K, const float* row, const float* w, Index panel, Index gate, Vec* sums) {
-  std::int32_t z;
-  REKUR_COPY(&z, row + 1, sizeof z);
+  const IVec z = broadcast_int(row + 1);
   const char* const numbers = reinterpret_cast<const char*>(row + kRowHead);
   const Index groups = groups_of(D::kGroup, K);
   constexpr Index line = kWidth * D::kGroup / 4;
-  IVec acc[NP][G];
+  typename D::Sums acc[NP][G];
   REKUR_UNROLL
   for (int p = 0; p < NP; ++p) {
     REKUR_UNROLL
-    for (int g = 0; g < G; ++g) acc[p][g] = load_int(w + p * panel + g * gate + kWidth) * set1i(-z);
+    for (int g = 0; g < G; ++g) {
+      const IVec first = load_int(w + p * panel + g * gate + kWidth) * -z;
+      acc[p][g] = D::start(first, first);
+    }
   }
   const float* b = w + kColumnHead;
   for (Index i = 0; i < groups; ++i, b += line) {
-    const auto group = D::row(numbers + i * D::kBytes);
+    const auto group = D::row(numbers + i * D::kBytes, numbers + i * D::kBytes);
     REKUR_UNROLL
     for (int p = 0; p < NP; ++p) {
       REKUR_UNROLL
@@ -39,17 +41,14 @@ REKUR_NOINLINE void int8_panels(Index K, const float* row, const float* w, Index
     REKUR_UNROLL
     for (int g = 0; g < G; ++g) {
       const float* const at = w + p * panel + g * gate;
-      sums[p * G + g] = load(at + 2 * kWidth) + REKUR_CONVERT_VECTOR(acc[p][g], Vec) * (load(at) * set1(row[0]));
+      sums[p * G + g] = int8_result(D::of_row(0, acc[p][g]), load(at), load(at + 2 * kWidth), row[0]);
     }
   }
 }
 
 template <int G, int NP>
 REKUR_INLINE void int8_panels_of(Index group, Index K, const float* row, const float* w, Index panel, Index gate, Vec* sums) {
-  if (quads(group))
-    int8_panels<Quads, G, NP>(K, row, w, panel, gate, sums);
-  else
-    int8_panels<Pairs, G, NP>(K, row, w, panel, gate, sums);
+  with_dots(group, [&](auto dots) REKUR_INLINED { int8_panels<decltype(dots), G, NP>(K, row, w, panel, gate, sums); });
 }
 
 // Of NP panels from the first one on; x, h: their rows of integers.

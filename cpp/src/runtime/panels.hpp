@@ -22,7 +22,7 @@ struct Panel {
 // How numbers stand in a panel: what packs them, and all that their places depend on. Panels of the same layout and size may stand
 // for one another.
 inline std::uint64_t layout_of(std::string_view what, std::initializer_list<Index> sizes) {
-  constexpr std::uint64_t kVersion = 1;  // another one when anything that packs changes its order
+  constexpr std::uint64_t kVersion = 2;  // another one when anything that packs changes its order
   std::uint64_t hash = 14695981039346656037u;
   const auto add = [&hash](std::uint64_t n) {
     for (int byte = 0; byte < 8; ++byte, n >>= 8) hash = (hash ^ (n & 255)) * 1099511628211u;

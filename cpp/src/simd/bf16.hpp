@@ -7,6 +7,7 @@
 // has an order of its own (amx.hpp), and is used for all products or for none.
 #pragma once
 
+#include "simd/aarch64.hpp"
 #include "simd/amx.hpp"
 
 namespace rekur {
@@ -28,6 +29,11 @@ struct Bf16Dots : Bf16Pairs {
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
     return sum;
   }
+};
+#elif defined(__aarch64__)
+inline constexpr bool kBf16Instruction = true;
+struct Bf16Dots : Bf16Pairs {
+  REKUR_INLINE static Vec add(Vec a, Vec b, Vec sum) { return bfmlalb(bfmlalt(sum, a, b), a, b); }
 };
 #else
 inline constexpr bool kBf16Instruction = false;

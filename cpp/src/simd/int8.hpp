@@ -9,6 +9,7 @@
 // (simd::int8_column_floats): t, Σ p as integers, the bias, then lines: a group of numbers a lane.
 #pragma once
 
+#include "simd/aarch64.hpp"
 #include "simd/amx.hpp"
 
 #if REKUR_INT8
@@ -29,18 +30,18 @@ REKUR_INLINE IVec broadcast_int(const void* p) {
   return set1i(four);
 }
 
-// --- dot products: each lane of `sums` gets those of the numbers of its group ---
+// --- dot products ---
 
-#if defined(__aarch64__)
-// Numbers of registers by their names, for an instruction put together by hand: sdot is none of this unit's processor, and not
-// every assembler lets a unit ask for it in between.
-__asm__(
-    ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-    ".equ .Lrekur_v\\n, \\n\n.endr");
-#endif
+// Each lane of `sums` gets those of the numbers of its group, of one row.
+struct OneRow {
+  static constexpr int kRows = 1;
+  using Sums = IVec;
+  REKUR_INLINE static Sums start(IVec sums, IVec) { return sums; }
+  REKUR_INLINE static IVec of_row(int, Sums sums) { return sums; }
+};
 
 // Four numbers a lane, of an instruction that multiplies and adds them: q as it is (x86), or less 128 (ARM).
-struct Quads {
+struct Quads : OneRow {
   static constexpr Index kGroup = 4, kBytes = 4;  // of a row: numbers, and bytes that hold them
 #if REKUR_VEC_BYTES == 64
   static constexpr bool kHere = true;
@@ -57,8 +58,7 @@ struct Quads {
 #elif defined(__aarch64__)
   static constexpr bool kHere = true;
   REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
-    __asm__(".inst 0x4e809400 | .Lrekur_%0 | .Lrekur_%1 << 5 | .Lrekur_%2 << 16" : "+w"(sums) : "w"(row), "w"(weights));
-    return sums;
+    return sdot(sums, row, weights);
   }
 #else
   static constexpr bool kHere = false;
@@ -71,19 +71,52 @@ struct Quads {
 #endif
   static constexpr bool kCentred = false, kAddsApart = false;
 
-  REKUR_INLINE static IVec row(const char* group) { return broadcast_int(group); }
+  REKUR_INLINE static IVec row(const char* group, const char*) { return broadcast_int(group); }
   REKUR_INLINE static IVec weights(const float* line) { return load_int(line); }
 };
+
+#if defined(__aarch64__)
+
+// Eight numbers, less 128, of two rows times two columns, of an instruction that adds their four sums. A vector of columns has two
+// such lines, and a row that is alone is its own second one.
+struct Eights {
+  static constexpr Index kGroup = 8, kBytes = 8;
+  static constexpr std::int32_t kLess = 128;
+  static constexpr bool kCentred = false, kAddsApart = false;
+  static constexpr int kRows = 2;
+
+  struct Sums {
+    IVec left, right;  // of two columns each: those of the first row, those of the second
+  };
+  using Weights = Sums;
+
+  REKUR_INLINE static Sums start(IVec first, IVec second) {
+    return {REKUR_SHUFFLE(first, second, 0, 1, 4, 5), REKUR_SHUFFLE(first, second, 2, 3, 6, 7)};
+  }
+  REKUR_INLINE static IVec of_row(int row, Sums sums) {
+    return row == 0 ? REKUR_SHUFFLE(sums.left, sums.right, 0, 1, 4, 5) : REKUR_SHUFFLE(sums.left, sums.right, 2, 3, 6, 7);
+  }
+  REKUR_INLINE static IVec row(const char* group, const char* second) {
+    return (IVec)vcombine_s8(vld1_s8(reinterpret_cast<const std::int8_t*>(group)),
+                             vld1_s8(reinterpret_cast<const std::int8_t*>(second)));
+  }
+  REKUR_INLINE static Weights weights(const float* line) { return {load_int(line), load_int(line + kWidth)}; }
+  REKUR_INLINE static Sums add(Sums sums, IVec rows, Weights weights) {
+    return {smmla(sums.left, rows, weights.left), smmla(sums.right, rows, weights.right)};
+  }
+};
+
+#endif
 
 #if defined(__ARM_NEON)
 
 // Two numbers a lane, less 128, whose products fit in sixteen bits.
-struct Pairs {
+struct Pairs : OneRow {
   static constexpr Index kGroup = 2, kBytes = 2;
   static constexpr std::int32_t kLess = 128;
-  static constexpr bool kHere = true, kCentred = false, kAddsApart = false;
+  static constexpr bool kCentred = false, kAddsApart = false;
 
-  REKUR_INLINE static int8x8_t row(const char* group) {
+  REKUR_INLINE static int8x8_t row(const char* group, const char*) {
     std::int16_t two;
     REKUR_COPY(&two, group, sizeof two);
     return vreinterpret_s8_s16(vdup_n_s16(two));
@@ -97,12 +130,12 @@ struct Pairs {
 #else
 
 // Two numbers a lane, both widened to sixteen bits: what was not saturated there is not anywhere. A row holds q - z.
-struct Pairs {
+struct Pairs : OneRow {
   static constexpr Index kGroup = 2, kBytes = 4;
   static constexpr std::int32_t kLess = 0;
-  static constexpr bool kHere = true, kCentred = true, kAddsApart = true;
+  static constexpr bool kCentred = true, kAddsApart = true;
 
-  REKUR_INLINE static IVec row(const char* group) { return broadcast_int(group); }
+  REKUR_INLINE static IVec row(const char* group, const char*) { return broadcast_int(group); }
   REKUR_INLINE static IVec weights(const float* line) {
 #if REKUR_VEC_BYTES == 64
     return (IVec)_mm512_maskz_cvtepi8_epi16((__mmask32)-1, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line)));
@@ -140,7 +173,7 @@ constexpr Index groups_of(Index group, Index K) { return (K + group - 1) / group
 
 // As simd/pack.hpp has them.
 constexpr Index int8_row_floats(Index K) { return (kRowHead + (K + 15) / 16 * 8 + 15) / 16 * 16; }
-constexpr Index int8_column_floats(Index K) { return kColumnHead + (K + 3) / 4 * kWidth; }
+constexpr Index int8_column_floats(Index K) { return kColumnHead + (K + 7) / 8 * 2 * kWidth; }
 
 template <class D>
 REKUR_INLINE void put_numbers(char* to, IVec numbers) {
@@ -179,15 +212,21 @@ REKUR_INLINE Vec int8_result(IVec sum, Vec column_scale, Vec bias, float row_sca
 // out[m][v] = bias + s t (Σ …) for NV vectors of columns, which stand `stride` floats apart.
 template <class D, int MR, int NV>
 REKUR_NOINLINE void int8_tile(Index groups, ConstRows rows, const float* w, Index stride, float* out, Index row_vectors) {
-  IVec acc[MR][NV];
-  const char* a[MR];
+  constexpr int R = (MR + D::kRows - 1) / D::kRows;
+  typename D::Sums acc[R][NV];
+  const char *a[R], *second[R];
   REKUR_UNROLL
-  for (int m = 0; m < MR; ++m) {
-    std::int32_t z;
-    REKUR_COPY(&z, rows[m] + 1, sizeof z);
-    a[m] = reinterpret_cast<const char*>(rows[m] + kRowHead);
+  for (int r = 0; r < R; ++r) {
+    const float* const one = rows[r * D::kRows];
+    const float* const other = rows[r * D::kRows + D::kRows - 1 < MR ? r * D::kRows + D::kRows - 1 : r * D::kRows];
+    const IVec z = broadcast_int(one + 1), other_z = broadcast_int(other + 1);
+    a[r] = reinterpret_cast<const char*>(one + kRowHead);
+    second[r] = reinterpret_cast<const char*>(other + kRowHead);
     REKUR_UNROLL
-    for (int v = 0; v < NV; ++v) acc[m][v] = load_int(w + v * stride + kWidth) * set1i(-z);
+    for (int v = 0; v < NV; ++v) {
+      const IVec sums = load_int(w + v * stride + kWidth);
+      acc[r][v] = D::start(sums * -z, sums * -other_z);
+    }
   }
   constexpr Index line = kWidth * D::kGroup / 4;
   const float* b = w + kColumnHead;
@@ -197,20 +236,20 @@ REKUR_NOINLINE void int8_tile(Index groups, ConstRows rows, const float* w, Inde
       REKUR_UNROLL
       for (int v = 0; v < NV; ++v) weights[v] = D::weights(b + v * stride);
       REKUR_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        const auto row = D::row(a[m] + i * D::kBytes);
+      for (int r = 0; r < R; ++r) {
+        const auto row = D::row(a[r] + i * D::kBytes, second[r] + i * D::kBytes);
         REKUR_UNROLL
-        for (int v = 0; v < NV; ++v) acc[m][v] = D::add(acc[m][v], row, weights[v]);
+        for (int v = 0; v < NV; ++v) acc[r][v] = D::add(acc[r][v], row, weights[v]);
       }
     } else {
-      decltype(D::row(a[0])) row[MR];
+      decltype(D::row(a[0], a[0])) row[R];
       REKUR_UNROLL
-      for (int m = 0; m < MR; ++m) row[m] = D::row(a[m] + i * D::kBytes);
+      for (int r = 0; r < R; ++r) row[r] = D::row(a[r] + i * D::kBytes, second[r] + i * D::kBytes);
       REKUR_UNROLL
       for (int v = 0; v < NV; ++v) {
         const auto weights = D::weights(b + v * stride);
         REKUR_UNROLL
-        for (int m = 0; m < MR; ++m) acc[m][v] = D::add(acc[m][v], row[m], weights);
+        for (int r = 0; r < R; ++r) acc[r][v] = D::add(acc[r][v], row[r], weights);
       }
     }
   }
@@ -218,7 +257,9 @@ REKUR_NOINLINE void int8_tile(Index groups, ConstRows rows, const float* w, Inde
   for (int v = 0; v < NV; ++v) {
     const Vec t = load(w + v * stride), bias = load(w + v * stride + 2 * kWidth);
     REKUR_UNROLL
-    for (int m = 0; m < MR; ++m) store(out + (m * row_vectors + v) * kWidth, int8_result(acc[m][v], t, bias, rows[m][0]));
+    for (int m = 0; m < MR; ++m)
+      store(out + (m * row_vectors + v) * kWidth,
+            int8_result(D::of_row(m % D::kRows, acc[m / D::kRows][v]), t, bias, rows[m][0]));
   }
 }
 
@@ -228,7 +269,8 @@ inline constexpr int kInt8Rows = 6;
 // Where a product stands in a register of its own before it is added, twelve sums leave too few of sixteen for three or four rows.
 template <class D>
 constexpr int int8_vectors(int rows) {
-  const int most = (kRegisters == 32 ? 24 : D::kAddsApart && (rows == 3 || rows == 4) ? 8 : 12) / rows;
+  const int summed = (rows + D::kRows - 1) / D::kRows * D::kRows;
+  const int most = (kRegisters == 32 ? 24 : D::kAddsApart && (rows == 3 || rows == 4) ? 8 : 12) / summed;
   return rows == 1 ? 12 : most > 8 ? 8 : most;
 }
 // Tiles have 1 to 4 vectors or 8; of a single row, where ten sums under way take no longer than one, also 6, 9 and 12.
@@ -278,21 +320,25 @@ void int8_vectors_of(int rows, Index vectors, Index K, ConstRows a, const float*
   }
 }
 
-REKUR_INLINE bool quads(Index group) { return Quads::kHere && numbers_of(group) == Quads::kGroup; }
+// f(D) of the dot products that take such groups.
+template <class F>
+REKUR_INLINE void with_dots(Index group, const F& f) {
+#if defined(__aarch64__)
+  if (numbers_of(group) == Eights::kGroup) return f(Eights{});
+#endif
+  if constexpr (Quads::kHere)
+    if (numbers_of(group) == Quads::kGroup) return f(Quads{});
+  f(Pairs{});
+}
 
 REKUR_INLINE void int8_product(Index group, int rows, Index vectors, Index K, ConstRows a, const float* w, float* out) {
-  if (quads(group))
-    int8_vectors_of<Quads>(rows, vectors, K, a, w, out);
-  else
-    int8_vectors_of<Pairs>(rows, vectors, K, a, w, out);
+  with_dots(group, [&](auto dots) REKUR_INLINED { int8_vectors_of<decltype(dots)>(rows, vectors, K, a, w, out); });
 }
 
 inline void narrow(Index group, Index M, Index K, ConstRows x, Index offset, float* to, Index stride) {
-  for (Index m = 0; m < M; ++m)
-    if (quads(group))
-      narrow_row<Quads>(K, x[m] + offset, to + m * stride);
-    else
-      narrow_row<Pairs>(K, x[m] + offset, to + m * stride);
+  with_dots(group, [&](auto dots) REKUR_INLINED {
+    for (Index m = 0; m < M; ++m) narrow_row<decltype(dots)>(K, x[m] + offset, to + m * stride);
+  });
 }
 
 #if REKUR_AMX && REKUR_VEC_BYTES == 64

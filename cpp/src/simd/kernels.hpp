@@ -34,8 +34,9 @@ using ConstRows = const float* const*;
 // In what a layer's products are computed; states, sums and everything else are float32.
 enum class Precision : std::uint8_t { float32, bf16, int8 };
 
-// How products of rounded rows are taken, a `group`: of eight bits how many numbers of a lane an instruction multiplies and adds, 2
-// or 4 (simd/int8.hpp); of bf16 kBf16Pairs or kBf16Dots (simd/bf16.hpp). With kAmx besides, of as many numbers a lane by AMX.
+// How products of rounded rows are taken, a `group`: of eight bits how many numbers of a row an instruction multiplies by those of
+// a column, 2, 4 or 8 (simd/int8.hpp); of bf16 kBf16Pairs or kBf16Dots (simd/bf16.hpp). With kAmx besides, of as many numbers a
+// lane by AMX.
 inline constexpr Index kAmx = 64;
 inline constexpr Index kAmxSums = 64;                             // floats a row that it leaves a panel's sums in
 enum : Index { kBf16Pairs = 1, kBf16Dots = 2, kBf16Floats = 3 };  // the last of gemm_tn alone: rounded floats, the bits of pairs

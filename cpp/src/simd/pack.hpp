@@ -89,7 +89,7 @@ inline void round_int8(Index K, Index N, float* b, Index stride) {
 inline Index int8_row_floats(Index K) { return (4 + (K + 15) / 16 * 8 + 15) / 16 * 16; }
 
 // Floats of a vector of columns, and of N columns.
-inline Index int8_column_floats(Index width, Index K) { return (3 + (K + 3) / 4) * width; }
+inline Index int8_column_floats(Index width, Index K) { return (3 + (K + 7) / 8 * 2) * width; }
 inline Index int8_size(Index width, Index K, Index N) { return (N + width - 1) / width * int8_column_floats(width, K); }
 
 // A vector of columns, `count` <= width of them: element (k, c) stands at b[k * stride + c]. bias may be null: 0.

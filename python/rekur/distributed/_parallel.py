@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _REDUCTION = one_of("ordered", "fast")
 _ISAS = one_of("narrowest", "refuse")
 _BUCKET = 1 << 18  # floats that travel together
-_WORDS = ["baseline", "neon", "avx2", "avx512", "amx"]  # instruction sets, narrowest first
+_WORDS = ["baseline", "neon", "rvv", "avx2", "avx512", "amx"]  # instruction sets, narrowest first
 # What a rank does next. Ranks tell one another, and go on where all do the same.
 _DOING = ["begins a fit", "has its data", "takes a step", "evaluates a batch", "is behind an epoch", "leaves the fit"]
 

@@ -423,8 +423,8 @@ extern "C" {
     pub fn rekur_set_num_threads(threads: i32) -> rekur_code;
 }
 extern "C" {
-    #[doc = " The instruction set in use, \"baseline\", \"avx2\", \"avx512\" or \"neon\": the widest the machine has, or what REKUR_ISA of the"]
-    #[doc = " environment says. Null on failure (a wrong REKUR_ISA)."]
+    #[doc = " The instruction set in use, \"baseline\", \"avx2\", \"avx512\", \"amx\", \"neon\" or \"rvv\": the widest the machine has, or what REKUR_ISA"]
+    #[doc = " of the environment says. Null on failure (a wrong REKUR_ISA)."]
     pub fn rekur_isa() -> *const core::ffi::c_char;
 }
 extern "C" {

@@ -30,6 +30,10 @@
 #define REKUR_ARM_SMLAD(a, b, sum) __builtin_arm_smlad(a, b, sum)
 #define REKUR_ARM_SXTB16(x) __builtin_arm_sxtb16(x)
 #endif
+#if defined(__riscv_vector) && defined(__clang__)
+// In a function of `a * b + c`, which becomes one instruction: there is no builtin that takes the vectors above.
+#define REKUR_FUSES _Pragma("clang fp contract(on)")
+#endif
 // A vector changes its type by a cast, which is all that an old-style cast can do to it.
 #define REKUR_VECTOR_CASTS_BEGIN _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wold-style-cast\"")
 #define REKUR_VECTOR_CASTS_END _Pragma("GCC diagnostic pop")

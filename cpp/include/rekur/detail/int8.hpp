@@ -13,6 +13,14 @@ REKUR_INLINE T apart(T product) {
   __asm__("" : "+x"(product));
 #elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
   __asm__("" : "+w"(product));
+#elif defined(REKUR_FUSES)
+  if constexpr (sizeof(T) == sizeof(float))
+    __asm__("" : "+f"(product));
+  else {
+    std::int32_t nothing = 0;  // no operand can be one of the vectors here
+    __asm__("" : "+r"(nothing));
+    product = (T)((IVec)product ^ nothing);
+  }
 #endif
   return product;
 }

@@ -44,6 +44,9 @@
 #elif defined(__ARM_NEON)
 #define REKUR_STATIC_ISA static_neon
 #define REKUR_STATIC_BYTES 16
+#elif defined(REKUR_FUSES)
+#define REKUR_STATIC_ISA static_rvv
+#define REKUR_STATIC_BYTES 16
 #elif defined(__ARM_FEATURE_SIMD32)
 #define REKUR_STATIC_ISA static_simd32
 #define REKUR_STATIC_BYTES 16

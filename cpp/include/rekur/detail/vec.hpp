@@ -35,7 +35,7 @@ namespace REKUR_SIMD_NAMESPACE {
 inline constexpr int kWidth = REKUR_VEC_BYTES / 4;  // floats in a vector
 inline constexpr Index kLine = 16;                  // floats in a cache line
 
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__) || defined(__aarch64__) || defined(__riscv_vector)
 inline constexpr int kRegisters = 32;
 #else
 inline constexpr int kRegisters = 16;
@@ -59,7 +59,7 @@ REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that w
 REKUR_INLINE Vec zero() { return Vec{}; }
 REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
 
-// a * b + c, rounded once where the machine can (everywhere but baseline x86-64 and ARM before VFPv4).
+// a * b + c, rounded once where the machine can (everywhere but baseline x86-64, ARM before VFPv4 and what has no vectors).
 REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #if REKUR_VEC_BYTES == 64
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -71,6 +71,9 @@ REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
   return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #elif defined(__ARM_NEON)
   return (Vec)vmlaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(REKUR_FUSES)
+  REKUR_FUSES
+  return a * b + c;
 #else
   return a * b + c;
 #endif

@@ -1,0 +1,21 @@
+# 64-bit RISC-V by clang 16 or later (clang-16) with the libraries of Debian's cross compiler (g++-riscv64-linux-gnu): it makes
+# instructions for vectors, which run where the processor has them. Tests run under qemu-user where it is installed, on the processor
+# that REKUR_QEMU_CPU names.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR riscv64)
+set(rekur_compiler_C clang)
+set(rekur_compiler_CXX clang++)
+foreach(language IN ITEMS C CXX)
+  set(name ${rekur_compiler_${language}})
+  find_program(REKUR_RISCV_${language} NAMES ${name}-19 ${name}-18 ${name}-17 ${name}-16 ${name} REQUIRED)
+  mark_as_advanced(REKUR_RISCV_${language})
+  set(CMAKE_${language}_COMPILER ${REKUR_RISCV_${language}})
+  set(CMAKE_${language}_COMPILER_TARGET riscv64-linux-gnu)
+endforeach()
+set(REKUR_QEMU_CPU rv64,v=true,vext_spec=v1.0,vlen=128 CACHE STRING "The emulated processor, as qemu-riscv64 -cpu names it")
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES REKUR_QEMU_CPU)
+find_program(REKUR_QEMU_RISCV64 qemu-riscv64)
+mark_as_advanced(REKUR_QEMU_RISCV64)
+if(REKUR_QEMU_RISCV64)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${REKUR_QEMU_RISCV64} -cpu ${REKUR_QEMU_CPU} -L /usr/riscv64-linux-gnu)
+endif()
