@@ -8,6 +8,7 @@
 #include "isa/int8.hpp"
 #include "rekur/rekur.h"
 #include "rekur/status.hpp"
+#include "simd/kernels.hpp"
 #include "stream_helpers.hpp"
 
 using namespace rekur;
