@@ -196,7 +196,7 @@ class Writer {
       for (int v = 0; v < count(); ++v) {
         const Listing::Value& value = l_.value(v);
         if (reduces(value.op) && value.pass == pass)
-          line(2, "Vec a% = set1(%);", {v, value.op == Op::row_maximum ? "-REKUR_INFINITY" : "0.0f"});
+          line(2, value.op == Op::row_maximum ? "Vec a% = set1(-REKUR_INFINITY);" : "RowSum a%;", {v});
       }
       line(2, "each_group<%>(features, [&](auto g, Index j, Index n) REKUR_INLINED {", {together(pass)});
       line(3, "REKUR_UNROLL for (int u = 0; u < g.count; ++u) {");
@@ -207,7 +207,7 @@ class Writer {
         if (value.op == Op::row_maximum)
           line(4, "a% = maximum(a%, within(g, v%, n, -REKUR_INFINITY));", {v, v, value.from[0]});
         else
-          line(4, "a% = a% + within(g, v%, n, 0.0f);", {v, v, value.from[0]});
+          line(4, "a%.s[sum_of(g, j, u)] += within(g, v%, n, 0.0f);", {v, value.from[0]});
       }
       if (pass + 1 == l_.passes()) outputs(4);
       line(3, "}");
@@ -218,9 +218,9 @@ class Writer {
         if (value.op == Op::row_maximum)
           line(2, "const Vec v% = set1(largest_lane(a%));", {v, v});
         else if (value.op == Op::row_mean)
-          line(2, "const Vec v% = set1(horizontal_sum(a%) / static_cast<float>(features));", {v, v});
+          line(2, "const Vec v% = set1(a%.total() / static_cast<float>(features));", {v, v});
         else
-          line(2, "const Vec v% = set1(horizontal_sum(a%));", {v, v});
+          line(2, "const Vec v% = set1(a%.total());", {v, v});
       }
     }
     row_values(2, l_.passes());

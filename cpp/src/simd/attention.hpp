@@ -165,13 +165,6 @@ REKUR_INLINE Vec largest_everywhere(Vec v) {
   return v;
 }
 
-// The sum of all lanes in each of them, in horizontal_sum's order.
-template <int S = kWidth / 2>
-REKUR_INLINE Vec sum_everywhere(Vec v) {
-  if constexpr (S > 0) return sum_everywhere<S / 2>(v + turned<S>(v, std::make_integer_sequence<int, kWidth>{}));
-  return v;
-}
-
 // to = factor · from, which may be the same row.
 REKUR_INLINE void scale_row(const float* from, Vec factor, float* to, Index n) {
   Index i = 0;
@@ -271,11 +264,18 @@ REKUR_INLINE void over_key_blocks(const simd::AttentionBlock& b, Visit visit) {
   }
 }
 
-// What is kept of each row from block to block: a vector of sums of weights and the largest score, in a vector.
+// What is kept of each row from block to block: sixteen sums of weights, and the largest score, in a vector.
 struct OnlineRows {
   float *sums, *largest;
   float* mask;  // kAttentionKeys floats, for dropout
 };
+
+REKUR_INLINE RowSum load_sum(const float* from) {
+  RowSum sum;
+  REKUR_UNROLL
+  for (int j = 0; j < kSixteen; ++j) sum.s[j] = load(from + j * kWidth);
+  return sum;
+}
 
 // e^(score - largest score so far) in place of the scores of the rows [first, last), at most a vector of them; what there is of the
 // rows before `fresh` is scaled where their largest score has grown.
@@ -309,19 +309,21 @@ inline void online_weights(const simd::AttentionForward& f, const AttentionRows&
     }
     const Index used = seen.whole_vectors();
     zero_row(s + used, n - used);
-    Vec sum = load(kept.sums + r * kWidth);
+    RowSum sum = load_sum(kept.sums + r * 16);
     if (r < fresh) {
       const Vec factor = set1(grown[r - first]);
-      sum *= factor;
+      REKUR_UNROLL
+      for (Vec& each : sum.s) each *= factor;
       scale_row(f.out[r], factor, f.out[r], b.side.value_dim);
     }
     const Vec most = load(kept.largest + r * kWidth);
-    for (Index k = 0; k < used; k += kWidth) {
+    by_sixteens(used, [&](Index k, Index, int j) REKUR_INLINED {
       const Vec p = exp_below(load(s + k) - most);
       store(s + k, p);
-      sum += p;
-    }
-    store(kept.sums + r * kWidth, sum);
+      sum.s[j] += p;
+    });
+    REKUR_UNROLL
+    for (int j = 0; j < kSixteen; ++j) store(kept.sums + r * 16 + j * kWidth, sum.s[j]);
 #if REKUR_TRAINING
     if (b.dropout.rate > 0) drop_weights(b.dropout, r, k0, n, s, kept.mask, s);
 #endif
@@ -332,13 +334,13 @@ inline void attend(const simd::AttentionForward& f) {
   const simd::AttentionBlock& b = f.block;
   float* const queries = f.work;
   float* const scores = queries + simd::attention_padded(kAttentionRows * b.side.dim, 16);
-  float* const sums = scores + kAttentionRows * kAttentionStride;  // a vector a row
+  float* const sums = scores + kAttentionRows * kAttentionStride;  // sixteen a row
   float* const largest = sums + kAttentionRows * 16;               // a number a row, in a vector
   [[maybe_unused]] float* const mask = largest + kAttentionRows * 16;
   const AttentionRows rows(b, queries, scores);
   const Index value_dim = b.side.value_dim;
   for (Index r = 0; r < b.rows; ++r) {
-    store(sums + r * kWidth, zero());
+    for (int i = 0; i < 16; i += kWidth) store(sums + r * 16 + i, zero());
     store(largest + r * kWidth, set1(-REKUR_INFINITY));
   }
   Index begun = 0;  // rows with something in `out`
@@ -365,7 +367,7 @@ inline void attend(const simd::AttentionForward& f) {
   clear_until(b.rows);
   for (Index r = 0; r < b.rows; ++r) {
     const bool sees = b.begin[r] < b.end[r];
-    const float sum = sum_everywhere(load(sums + r * kWidth))[0];
+    const float sum = load_sum(sums + r * 16).total();
     scale_row(f.out[r], set1(sees ? 1.0f / sum : 0.0f), f.out[r], value_dim);
     if (f.log_sums != nullptr) f.log_sums[r] = sees ? largest[r * kWidth] + REKUR_LOGF(sum) : REKUR_INFINITY;
   }
@@ -399,20 +401,20 @@ inline void attention_weights(const simd::AttentionWeights& w) {
 inline void additive_backward(const simd::AttentionBlock& b, const float* q, const float* d_scores, Index k0, Index n,
                               float* d_query, float* d_lanes, float* d_additive) {
   for (Index i = 0; i < b.side.dim; ++i) {
-    Vec of_query = zero(), of_factor = zero();
+    RowSum of_query, of_factor;
     const Vec factor = set1(b.additive[i]), x = set1(q[i]);
-    for (Index k = 0; k < n; k += kWidth) {
+    by_sixteens((n + kWidth - 1) / kWidth * kWidth, [&](Index k, Index, int j) REKUR_INLINED {
       const Index p = k / kPanel * kPanel, width = vectors_in(k0 + p, b.side.count) * kWidth;
       const Vec t = tanh(x + load(b.side.keys + (k0 + p) * b.side.dim + i * width + (k - p)));
       const Vec d = load(d_scores + k);
       const Vec g = d * factor * fma(-t, t, set1(1.0f));
-      of_factor = fma(d, t, of_factor);
-      of_query += g;
+      of_factor.s[j] = fma(d, t, of_factor.s[j]);
+      of_query.s[j] += g;
       float* const lane = d_lanes + i * kAttentionKeys + k;
       store(lane, load(lane) + g);
-    }
-    d_query[i] += horizontal_sum(of_query);
-    if (d_additive != nullptr) d_additive[i] += horizontal_sum(of_factor);
+    });
+    d_query[i] += of_query.total();
+    if (d_additive != nullptr) d_additive[i] += of_factor.total();
   }
 }
 

@@ -51,6 +51,12 @@ REKUR_INLINE Vec within(G, Vec v, Index n, float neutral) {
   return G::whole || n == kWidth ? v : fill_beyond(v, n, neutral);
 }
 
+// Which of the sixteen sums' vectors vector u of a group that begins at j goes to.
+template <class G>
+REKUR_INLINE Index sum_of(G, Index j, int u) {
+  return (G::count % kSixteen == 0 ? u : j / kWidth + u) % kSixteen;
+}
+
 REKUR_INLINE float* row_of(const simd::Operand& operand, Index row, Index j) { return operand.data + row * operand.stride + j; }
 
 template <ActivationKind K>

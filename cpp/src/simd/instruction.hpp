@@ -65,7 +65,7 @@ using CompiledCode = void (*)(const Operand* inputs, const Operand* outputs, con
                               std::int64_t steps, std::int64_t features, float* memory);
 
 // Changes with what a compiled function is called with or does.
-inline constexpr int kCompiledAbi = 1;
+inline constexpr int kCompiledAbi = 2;
 
 // What a library of compiled equations has: functions for an instruction set, by the equations' signatures.
 struct CompiledTable {

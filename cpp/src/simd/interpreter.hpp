@@ -68,16 +68,21 @@ constexpr int values_read(simd::Op op) {
   return op == Op::select ? 3 : (op >= Op::add && op <= Op::equal) || op == Op::slope || op == Op::activate_sum ? 2 : 1;
 }
 
-// to[row] of n numbers each; `ahead` folds another vector in, lanes beyond the row are `neutral`.
-template <class Fold, class Lanes>
-REKUR_INLINE void reduce_rows(const float* x, Index stride, float* to, Index rows, Index n, float neutral, const Fold& ahead,
-                              const Lanes& lanes_of) {
+// to[row] of n numbers each.
+inline void row_sums(const float* x, Index stride, float* to, Index rows, Index n) {
   for (Index row = 0; row < rows; ++row, x += stride) {
-    Vec folded = set1(neutral);
+    RowSum sum;
+    by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED { sum.s[j] += load_partial(x + i, count); });
+    to[row] = sum.total();
+  }
+}
+inline void row_maxima(const float* x, Index stride, float* to, Index rows, Index n) {
+  for (Index row = 0; row < rows; ++row, x += stride) {
+    Vec largest = set1(-REKUR_INFINITY);
     Index i = 0;
-    for (; i + kWidth <= n; i += kWidth) folded = ahead(folded, load(x + i));
-    if (i < n) folded = ahead(folded, fill_beyond(load_partial(x + i, n - i), n - i, neutral));
-    to[row] = lanes_of(folded);
+    for (; i + kWidth <= n; i += kWidth) largest = maximum(largest, load(x + i));
+    if (i < n) largest = maximum(largest, fill_beyond(load_partial(x + i, n - i), n - i, -REKUR_INFINITY));
+    to[row] = largest_lane(largest);
   }
 }
 
@@ -183,13 +188,12 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
         break;
       case Op::row_sum:
       case Op::row_mean:
-        reduce_rows(r.a, r.a_stride, r.y, rows, features, 0.0f, [](Vec s, Vec v) { return s + v; }, horizontal_sum);
+        row_sums(r.a, r.a_stride, r.y, rows, features);
         if (i->op == Op::row_mean)
           for (Index row = 0; row < rows; ++row) r.y[row] /= static_cast<float>(features);
         break;
       case Op::row_maximum:
-        reduce_rows(
-            r.a, r.a_stride, r.y, rows, features, -REKUR_INFINITY, [](Vec s, Vec v) { return maximum(s, v); }, largest_lane);
+        row_maxima(r.a, r.a_stride, r.y, rows, features);
         break;
       case Op::row_count:
         for (Index row = 0; row < rows; ++row) r.y[row] = static_cast<float>(features);

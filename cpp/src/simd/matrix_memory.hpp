@@ -197,9 +197,10 @@ REKUR_NOINLINE void delta_lanes(const simd::MatrixDelta& s, Index lane) {
       addend.v[j] = Backwards ? -(beta * r) : beta * r;
     }
     if constexpr (!Backwards) {
-      Vec sum = zero();
-      for (Index r = 0; r < simd::matrix_padded(s.rows); r += kWidth) sum = fma(load(k + r), load(q + r), sum);
-      at_q.add(set1(horizontal_sum(sum)), addend);
+      RowSum sum;
+      by_sixteens(simd::matrix_padded(s.rows), [&](Index r, Index, int j)
+                                                   REKUR_INLINED { sum.s[j] = fma(load(k + r), load(q + r), sum.s[j]); });
+      at_q.add(set1(sum.total()), addend);
       at_q.store_at(s.out.data + t * s.out.stride + lane);
     }
     before = k;
@@ -247,12 +248,12 @@ inline constexpr float kUnitEpsilon = 1e-6f;
 
 // 1 / √(|silu x|² + ε)
 inline float unit_inverse(const float* x, Index n) {
-  Vec sum = zero();
-  for (Index i = 0; i < n; i += kWidth) {
-    const Vec u = silu(load_partial(x + i, lanes(i, n)));
-    sum = fma(u, u, sum);
-  }
-  return 1.0f / sqrt(set1(horizontal_sum(sum) + kUnitEpsilon))[0];
+  RowSum sum;
+  by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED {
+    const Vec u = silu(load_partial(x + i, count));
+    sum.s[j] = fma(u, u, sum.s[j]);
+  });
+  return 1.0f / sqrt(set1(sum.total() + kUnitEpsilon))[0];
 }
 
 template <class F>
@@ -302,16 +303,16 @@ struct Norm {
   Norm(const float* o, Index n, simd::MatrixNormForm form) : mean(0) {
     const float size = static_cast<float>(n);
     if (form.centre) {
-      Vec sum = zero();
-      for (Index i = 0; i < n; i += kWidth) sum += load_partial(o + i, lanes(i, n));
-      mean = horizontal_sum(sum) / size;
+      RowSum sum;
+      by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED { sum.s[j] += load_partial(o + i, count); });
+      mean = sum.total() / size;
     }
-    Vec squares = zero();
-    for (Index i = 0; i < n; i += kWidth) {
-      const Vec v = first_lanes(load_partial(o + i, lanes(i, n)) - set1(mean), lanes(i, n));
-      squares = fma(v, v, squares);
-    }
-    inverse = 1.0f / sqrt(set1(horizontal_sum(squares) / size + form.epsilon))[0];
+    RowSum squares;
+    by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED {
+      const Vec v = first_lanes(load_partial(o + i, count) - set1(mean), count);
+      squares.s[j] = fma(v, v, squares.s[j]);
+    });
+    inverse = 1.0f / sqrt(set1(squares.total() / size + form.epsilon))[0];
   }
   REKUR_INLINE Vec operator()(Vec o) const { return (o - set1(mean)) * set1(inverse); }
 };
@@ -352,13 +353,12 @@ inline void matrix_unpack(const simd::MatrixUnpack& p) {
     Vec inverse = zero(), along = zero();
     if (p.gate == MatrixGate::unit) {
       const float by = unit_inverse(from, p.n);
-      Vec dots = zero();
-      for (Index i = 0; i < p.n; i += kWidth) {
-        const Index count = lanes(i, p.n);
-        dots = fma(silu(load_partial(from + i, count)), load_partial(d + i, count), dots);
-      }
+      RowSum dots;
+      by_sixteens(p.n, [&](Index i, Index count, int j) REKUR_INLINED {
+        dots.s[j] = fma(silu(load_partial(from + i, count)), load_partial(d + i, count), dots.s[j]);
+      });
       inverse = set1(s * by);
-      along = set1(s * by * by * by * horizontal_sum(dots));
+      along = set1(s * by * by * by * dots.total());
     }
     for (Index i = 0; i < p.n; i += kWidth) {
       const Index count = lanes(i, p.n);
@@ -383,9 +383,8 @@ inline void matrix_norm_backward(const simd::MatrixNormBackward& p) {
     float* const d_z = z ? p.d_z.data + c * p.d_z.stride : nullptr;
     float* const d_gamma = p.d_gamma.data ? p.d_gamma.data + c * p.d_gamma.stride : nullptr;
     const Norm norm(o, p.n, p.form);
-    Vec dots = zero(), sums = zero();
-    for (Index i = 0; i < p.n; i += kWidth) {
-      const Index count = lanes(i, p.n);
+    RowSum dots, sums;
+    by_sixteens(p.n, [&](Index i, Index count, int j) REKUR_INLINED {
       const Vec normal = first_lanes(norm(load_partial(o + i, count)), count), by = load_partial(gamma + i, count);
       Vec g = load_partial(d + i, count);
       if (z) {
@@ -396,12 +395,12 @@ inline void matrix_norm_backward(const simd::MatrixNormBackward& p) {
       }
       if (d_gamma) store_partial(d_gamma + i, fma(g, normal, load_partial(d_gamma + i, count)), count);
       g *= by;
-      dots = fma(g, normal, dots);
-      sums += g;
+      dots.s[j] = fma(g, normal, dots.s[j]);
+      sums.s[j] += g;
       store_partial(d_o + i, g, count);
-    }
+    });
     const float size = static_cast<float>(p.n);
-    const Vec along = set1(horizontal_sum(dots) / size), mean = set1(p.form.centre ? horizontal_sum(sums) / size : 0.0f);
+    const Vec along = set1(dots.total() / size), mean = set1(p.form.centre ? sums.total() / size : 0.0f);
     for (Index i = 0; i < p.n; i += kWidth) {
       const Index count = lanes(i, p.n);
       const Vec normal = norm(load_partial(o + i, count));
@@ -417,9 +416,8 @@ inline void matrix_decay_gradient(const simd::MatrixDecayGradient& p) {
     const float* const early = p.early.data ? p.early.data + t * p.early.stride : nullptr;
     const float *const q = p.q.data + t * p.q.stride, *const dq = p.dq.data + t * p.dq.stride, *const k = p.k.data + t * p.k.stride;
     float *const g = p.g.data + t * p.g.stride, *const out = p.out.data + t * p.out.stride;
-    Vec total = zero();
-    for (Index i = 0; i < p.n; i += kWidth) {
-      const Index count = lanes(i, p.n);
+    RowSum total;
+    by_sixteens(p.n, [&](Index i, Index count, int j) REKUR_INLINED {
       const Vec at = load_partial(g + i, count), before = early ? load_partial(early + i, count) : zero();
       const Vec term = fma(load_partial(q + i, count), load_partial(dq + i, count), -(load_partial(k + i, count) * (at + before)));
       const Vec old = load(sum + i), addend = term - load(rest + i), now = old + addend;
@@ -427,18 +425,19 @@ inline void matrix_decay_gradient(const simd::MatrixDecayGradient& p) {
       store(sum + i, now);
       store_partial(g + i, at - before, count);
       if (!p.one) store_partial(out + i, now, count);
-      total += now;
-    }
-    if (p.one) out[0] = horizontal_sum(total);
+      total.s[j] += now;
+    });
+    if (p.one) out[0] = total.total();
   }
 }
 
 inline void matrix_dot_steps(Index count, Index n, simd::Steps a, simd::Steps b, simd::StepsOut to) {
   for (Index t = 0; t < count; ++t) {
-    Vec sum = zero();
-    for (Index i = 0; i < n; i += kWidth)
-      sum = fma(load_partial(a.data + t * a.stride + i, lanes(i, n)), load_partial(b.data + t * b.stride + i, lanes(i, n)), sum);
-    to.data[t * to.stride] = horizontal_sum(sum);
+    const float *const x = a.data + t * a.stride, *const y = b.data + t * b.stride;
+    RowSum sum;
+    by_sixteens(n, [&](Index i, Index rest, int j)
+                       REKUR_INLINED { sum.s[j] = fma(load_partial(x + i, rest), load_partial(y + i, rest), sum.s[j]); });
+    to.data[t * to.stride] = sum.total();
   }
 }
 

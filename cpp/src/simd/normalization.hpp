@@ -1,5 +1,5 @@
 // Rows of features normalised, scaled and shifted. Included by the ISA units only.
-// A row is summed in an order that depends on its length alone; sums over rows run in ascending order, columns apart.
+// A row is summed by sixteens, in an order that depends on its length alone; sums over rows run in ascending order, columns apart.
 #pragma once
 
 #include "simd/kernels.hpp"
@@ -31,17 +31,17 @@ struct Moments {
 // The second pass sums differences from the first pass's mean: their own mean is what rounding took from it.
 REKUR_INLINE void find_moments(const float* x, float epsilon, float* moments, Index n) {
   const float size = static_cast<float>(n);
-  Vec sum = zero();
-  for (Index i = 0; i < n; i += kWidth) sum += load_partial(x + i, lanes(i, n));
-  const float shift = horizontal_sum(sum) / size;
-  Vec differences = zero(), squares = zero();
-  for (Index i = 0; i < n; i += kWidth) {
-    const Vec d = first_lanes(load_partial(x + i, lanes(i, n)) - set1(shift), lanes(i, n));
-    differences += d;
-    squares = fma(d, d, squares);
-  }
-  const float rest = horizontal_sum(differences) / size;
-  float variance = horizontal_sum(squares) / size - rest * rest;
+  RowSum sum;
+  by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED { sum.s[j] += load_partial(x + i, count); });
+  const float shift = sum.total() / size;
+  RowSum differences, squares;
+  by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED {
+    const Vec d = first_lanes(load_partial(x + i, count) - set1(shift), count);
+    differences.s[j] += d;
+    squares.s[j] = fma(d, d, squares.s[j]);
+  });
+  const float rest = differences.total() / size;
+  float variance = squares.total() / size - rest * rest;
   if (variance < 0) variance = 0;  // by rounding; a NaN stays
   moments[0] = shift;
   moments[1] = rest;
@@ -74,14 +74,13 @@ inline void layer_norm_backward(const float* x, const float* moments, const floa
       const Vec g = load_partial(dy + i, count);
       return gamma ? g * load_partial(gamma + i, count) : g;
     };
-    Vec sum = zero(), products = zero();
-    for (Index i = 0; i < n; i += kWidth) {
-      const Index count = lanes(i, n);
+    RowSum sum, products;
+    by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED {
       const Vec g = gradient(i, count);
-      sum += g;
-      products = fma(g, m.normalize(load_partial(x + i, count)), products);
-    }
-    const Vec mean = set1(horizontal_sum(sum) / size), slope = set1(horizontal_sum(products) / size);
+      sum.s[j] += g;
+      products.s[j] = fma(g, m.normalize(load_partial(x + i, count)), products.s[j]);
+    });
+    const Vec mean = set1(sum.total() / size), slope = set1(products.total() / size);
     for (Index i = 0; i < n; i += kWidth) {
       const Index count = lanes(i, n);
       const Vec along = fma(-m.normalize(load_partial(x + i, count)), slope, gradient(i, count) - mean);

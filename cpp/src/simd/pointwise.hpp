@@ -100,19 +100,13 @@ inline float row_maximum(const float* x, Index n) {
 
 // Writes e^(x - shift) to y (null: nowhere) and returns the sum.
 inline float exp_and_sum(const float* x, float shift, float* y, Index n) {
-  Vec sum = zero();
-  Index i = 0;
-  for (; i + kWidth <= n; i += kWidth) {
-    const Vec e = exp(load(x + i) - set1(shift));
-    if (y) store(y + i, e);
-    sum += e;
-  }
-  if (i < n) {
-    const Vec e = fill_beyond(exp(load_partial(x + i, n - i) - set1(shift)), n - i, 0.0f);
-    if (y) store_partial(y + i, e, n - i);
-    sum += e;
-  }
-  return horizontal_sum(sum);
+  RowSum sum;
+  by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED {
+    const Vec e = first_lanes(exp(load_partial(x + i, count) - set1(shift)), count);
+    if (y) store_partial(y + i, e, count);
+    sum.s[j] += e;
+  });
+  return sum.total();
 }
 
 inline void softmax(const float* x, float* y, Index rows, Index n) {
@@ -124,10 +118,11 @@ inline void softmax(const float* x, float* y, Index rows, Index n) {
 
 inline void softmax_backward(const float* y, const float* dy, float* dx, Index rows, Index n) {
   for (Index row = 0; row < rows; ++row, y += n, dy += n, dx += n) {
-    Vec products = zero();
-    for (Index i = 0; i < n; i += kWidth)
-      products = fma(load_partial(y + i, lanes(i, n)), load_partial(dy + i, lanes(i, n)), products);
-    const float dot = horizontal_sum(products);
+    RowSum products;
+    by_sixteens(n, [&](Index i, Index count, int j) REKUR_INLINED {
+      products.s[j] = fma(load_partial(y + i, count), load_partial(dy + i, count), products.s[j]);
+    });
+    const float dot = products.total();
     map(y, dy, dx, n, [dot](Vec p, Vec d) { return p * (d - set1(dot)); });
   }
 }

@@ -165,8 +165,8 @@ class _Equations:
         w, reads = self.w, self.reads[step]
         sums = [v for v in sorted(self.needed) if self._reduces_in(v, step)]
         for v in sums:
-            start = "-REKUR_INFINITY" if self.values[v]["op"] == "row_maximum" else "0.0f"
-            w.line(f"Vec {self.v(v)}_sum = set1({start});")
+            maximum = self.values[v]["op"] == "row_maximum"
+            w.line(f"Vec {self.v(v)}_sum = set1(-REKUR_INFINITY);" if maximum else f"RowSum {self.v(v)}_sum;")
         if reads or sums:
             w.line(f"for (int i = 0; i < {self.n}; i += kWidth) {{")
             for v in sorted(reads):
@@ -185,7 +185,7 @@ class _Equations:
                     inside = f"within<{self.n}>({of}, i, -REKUR_INFINITY)"
                     w.line(f"{self.v(v)}_sum = maximum({self.v(v)}_sum, {inside});")
                 else:
-                    w.line(f"{self.v(v)}_sum = {self.v(v)}_sum + within<{self.n}>({of}, i, 0.0f);")
+                    w.line(f"{self.v(v)}_sum.s[i / kWidth % kSixteen] += within<{self.n}>({of}, i, 0.0f);")
             if step + 1 == self.passes:
                 for v, to, row in zip(self.results, self.outputs, self.by_row, strict=True):
                     if to is not None and not row:
@@ -197,6 +197,6 @@ class _Equations:
                 w.needs.add(FUNCTIONS)
                 w.line(f"const Vec {self.v(v)} = set1(largest_lane({total}));")
             elif op == "row_mean":
-                w.line(f"const Vec {self.v(v)} = set1(horizontal_sum({total}) / {self.n}.0f);")
+                w.line(f"const Vec {self.v(v)} = set1({total}.total() / {self.n}.0f);")
             else:
-                w.line(f"const Vec {self.v(v)} = set1(horizontal_sum({total}));")
+                w.line(f"const Vec {self.v(v)} = set1({total}.total());")

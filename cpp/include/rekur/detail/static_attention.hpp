@@ -54,7 +54,8 @@ void attend(int at, const float* query, float scale, const float* additive, cons
   alignas(64) float q[lines(Dim)], out[Ring::columns], s[kAttentionKeys];
   map<Dim>(query, q, [=](Vec v) REKUR_INLINED { return v * set1(scale); });
   fill<Value>(0.0f, out);
-  Vec largest = set1(-REKUR_INFINITY), sum = zero();
+  Vec largest = set1(-REKUR_INFINITY);
+  RowSum sum;
   for (int k0 = 0; k0 < end; k0 += kAttentionKeys) {
     const int n = end - k0 < kAttentionKeys ? end - k0 : kAttentionKeys, low = begin > k0 ? begin - k0 : 0;
     if (low >= n) continue;
@@ -74,21 +75,22 @@ void attend(int at, const float* query, float scale, const float* additive, cons
     largest = largest_everywhere(largest);
     if (largest[0] != before[0]) {
       const Vec factor = exp(before - largest);
-      sum *= factor;
+      REKUR_UNROLL
+      for (int j = 0; j < kSixteen; ++j) sum.s[j] *= factor;
       map<Value>(out, out, [=](Vec v) REKUR_INLINED { return v * factor; });
     }
-    for (int k = 0; k < n; k += kWidth) {
+    by_sixteens(n, [&](Index k, Index, int j) REKUR_INLINED {
       const Vec p = exp(load(s + k) - largest);
       store(s + k, p);
-      sum += p;
-    }
+      sum.s[j] += p;
+    });
     for (int i = 0; i < Value; i += kWidth) {
       Vec v = load(out + i);
       for (int k = 0; k < n; ++k) v = fma(set1(s[k]), load(values + k * Ring::columns + i), v);
       store(out + i, v);
     }
   }
-  const Vec inverse = set1(1.0f / horizontal_sum(sum));
+  const Vec inverse = set1(1.0f / sum.total());
   map<Value>(out, out, [=](Vec v) REKUR_INLINED { return v * inverse; });
   copy<Value>(out, to);
 }

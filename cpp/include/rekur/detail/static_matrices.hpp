@@ -49,12 +49,12 @@ REKUR_INLINE void pack(const float* from, float* to, const F& f) {
 // s u / √(|u|² + 1e-6), u = silu x
 template <int N>
 REKUR_INLINE void pack_unit(const float* from, float s, float* to) {
-  Vec sum = zero();
-  for (int i = 0; i < N; i += kWidth) {
-    const Vec u = within<N>(silu(load(from + i)), i, 0.0f);
-    sum = fma(u, u, sum);
-  }
-  const float inverse = 1.0f / sqrt(set1(horizontal_sum(sum) + 1e-6f))[0];
+  RowSum sum;
+  by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED {
+    const Vec u = within<N>(silu(load(from + i)), static_cast<int>(i), 0.0f);
+    sum.s[j] = fma(u, u, sum.s[j]);
+  });
+  const float inverse = 1.0f / sqrt(set1(sum.total() + 1e-6f))[0];
   const Vec by = set1(s * inverse);
   pack<N>(from, to, [=](Vec x) REKUR_INLINED { return by * silu(x); });
 }
@@ -83,9 +83,9 @@ REKUR_INLINE void sweep(float* state, const float* a, const float* x, const floa
 // S ← a S, S ← S + k (β (v - Sᵀ k))ᵀ, out = Sᵀ q
 template <int K, int L>
 REKUR_INLINE void delta(float* state, const float* a, float beta, const float* k, const float* q, const float* v, float* out) {
-  Vec dots = zero();
-  for (int r = 0; r < lines(K); r += kWidth) dots = fma(load(k + r), load(q + r), dots);
-  const Vec dot = set1(horizontal_sum(dots));
+  RowSum dots;
+  by_sixteens(lines(K), [&](Index r, Index, int j) REKUR_INLINED { dots.s[j] = fma(load(k + r), load(q + r), dots.s[j]); });
+  const Vec dot = set1(dots.total());
   for (int i = 0; i < L; i += kWidth) {
     Vec at_k = zero(), at_q = zero();
     for (int r = 0; r < K; ++r) {
@@ -150,16 +150,17 @@ REKUR_INLINE void matrix_norm(float epsilon, const float* gamma, const float* o,
   constexpr float size = static_cast<float>(V);
   float mean = 0;
   if constexpr (Centre) {
-    Vec sum = zero();
-    for (int i = 0; i < V; i += kWidth) sum += within<V>(load(o + i), i, 0.0f);
-    mean = horizontal_sum(sum) / size;
+    RowSum sum;
+    by_sixteens(V, [&](Index i, Index, int j)
+                       REKUR_INLINED { sum.s[j] += within<V>(load(o + i), static_cast<int>(i), 0.0f); });
+    mean = sum.total() / size;
   }
-  Vec squares = zero();
-  for (int i = 0; i < V; i += kWidth) {
-    const Vec v = within<V>(load(o + i) - set1(mean), i, 0.0f);
-    squares = fma(v, v, squares);
-  }
-  const float inverse = 1.0f / sqrt(set1(horizontal_sum(squares) / size + epsilon))[0];
+  RowSum squares;
+  by_sixteens(V, [&](Index i, Index, int j) REKUR_INLINED {
+    const Vec v = within<V>(load(o + i) - set1(mean), static_cast<int>(i), 0.0f);
+    squares.s[j] = fma(v, v, squares.s[j]);
+  });
+  const float inverse = 1.0f / sqrt(set1(squares.total() / size + epsilon))[0];
   alignas(64) float out[lines(V)];
   for (int i = 0; i < V; i += kWidth) {
     Vec v = (load(o + i) - set1(mean)) * set1(inverse) * load(gamma + i);

@@ -169,13 +169,13 @@ REKUR_INLINE void softmax(const float* x, float* y) {
   for (int i = 0; i < N; i += kWidth) best = at_least(best, within<N>(load(x + i), i, -REKUR_INFINITY));
   float largest = best[0];
   for (int lane = 1; lane < kWidth; ++lane) largest = best[lane] > largest ? best[lane] : largest;
-  Vec total = zero();
-  for (int i = 0; i < N; i += kWidth) {
-    const Vec e = within<N>(exp(load(x + i) - set1(largest)), i, 0.0f);
+  RowSum total;
+  by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED {
+    const Vec e = within<N>(exp(load(x + i) - set1(largest)), static_cast<int>(i), 0.0f);
     store(y + i, e);
-    total += e;
-  }
-  const float sum = horizontal_sum(total);
+    total.s[j] += e;
+  });
+  const float sum = total.total();
   map<N>(y, y, [=](Vec e) REKUR_INLINED { return e / set1(sum); });
 }
 
@@ -188,17 +188,18 @@ REKUR_INLINE void affine(const float* x, const float* scale, const float* offset
 template <int N>
 REKUR_INLINE void layer_norm(const float* x, const float* gamma, const float* beta, float epsilon, float* y) {
   constexpr float size = static_cast<float>(N);
-  Vec sum = zero();
-  for (int i = 0; i < N; i += kWidth) sum += within<N>(load(x + i), i, 0.0f);
-  const float shift = horizontal_sum(sum) / size;
-  Vec differences = zero(), squares = zero();
-  for (int i = 0; i < N; i += kWidth) {
-    const Vec d = within<N>(load(x + i) - set1(shift), i, 0.0f);
-    differences += d;
-    squares = fma(d, d, squares);
-  }
-  const float rest = horizontal_sum(differences) / size;
-  float variance = horizontal_sum(squares) / size - rest * rest;
+  RowSum sum;
+  by_sixteens(N, [&](Index i, Index, int j)
+                     REKUR_INLINED { sum.s[j] += within<N>(load(x + i), static_cast<int>(i), 0.0f); });
+  const float shift = sum.total() / size;
+  RowSum differences, squares;
+  by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED {
+    const Vec d = within<N>(load(x + i) - set1(shift), static_cast<int>(i), 0.0f);
+    differences.s[j] += d;
+    squares.s[j] = fma(d, d, squares.s[j]);
+  });
+  const float rest = differences.total() / size;
+  float variance = squares.total() / size - rest * rest;
   if (variance < 0) variance = 0;  // by rounding; a NaN stays
   const Vec deviation = sqrt(set1(variance + epsilon));
   const Vec inverse = set1(1.0f / deviation[0]);

@@ -491,18 +491,18 @@ class RecurrentCore {
 
 // --- dense layers ---
 
-// As in the engine (simd/pointwise.hpp): e^(y - the largest), summed by lanes, then over them. y goes on to a whole vector.
+// As in the engine (simd/pointwise.hpp): e^(y - the largest), summed by sixteens. y goes on to a whole vector.
 template <int Out>
 REKUR_INLINE void softmax_row(float* y) {
   float largest = y[0];
   for (int u = 1; u < Out; ++u) largest = y[u] > largest ? y[u] : largest;
-  Vec total = zero();
-  for (int u = 0; u < Out; u += kWidth) {
-    const Vec e = first_lanes(exp(load(y + u) - set1(largest)), lanes(u, Out));
+  RowSum total;
+  by_sixteens(Out, [&](Index u, Index count, int j) REKUR_INLINED {
+    const Vec e = first_lanes(exp(load(y + u) - set1(largest)), count);
     store(y + u, e);
-    total += e;
-  }
-  const float sum = horizontal_sum(total);
+    total.s[j] += e;
+  });
+  const float sum = total.total();
   for (int u = 0; u < Out; u += kWidth) store(y + u, load(y + u) / set1(sum));
 }
 

@@ -176,15 +176,6 @@ REKUR_INLINE Vec first_lanes(Vec v, Index n) {
 // Lanes that hold data when a row of n floats is walked from `i` in steps of a vector.
 REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
 
-// Sum of the lanes, always in the same order: halves are folded onto each other.
-REKUR_INLINE float horizontal_sum(Vec v) {
-  float s[kWidth];
-  REKUR_COPY(s, &v, sizeof v);
-  for (int half = kWidth / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) s[i] += s[i + half];
-  return s[0];
-}
-
 // Vectors of sixteen sums, and those folded as few_outputs.hpp says.
 inline constexpr int kSixteen = 16 / kWidth;
 
@@ -203,6 +194,26 @@ REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
 #endif
   const Four two = four + REKUR_SHUFFLE(four, four, 2, 3, 0, 1);
   return two[0] + two[1];
+}
+
+// Sums over the numbers of a row go by sixteens: number i to sum i % 16, folded at the end, so that no vector's width changes a bit.
+struct RowSum {
+  Vec s[kSixteen] = {};
+
+  REKUR_INLINE float total() const { return fold_sixteen(s); }
+};
+
+// f(i, n, j) for the vectors of a row of N numbers: n of them from the i-th on, in vector j of the sixteen.
+template <class F>
+REKUR_INLINE void by_sixteens(Index N, const F& f) {
+  Index i = 0;
+  for (; i + 16 <= N; i += 16) {
+    REKUR_UNROLL
+    for (int j = 0; j < kSixteen; ++j) f(i + j * kWidth, Index{kWidth}, j);
+  }
+  REKUR_UNROLL
+  for (int j = 0; j < kSixteen; ++j)
+    if (i + j * kWidth < N) f(i + j * kWidth, lanes(i + j * kWidth, N), j);
 }
 
 // One output of few: Σ a[k] w[k] + bias (null: 0). w goes on to a whole number of sixteens, with zeros.
