@@ -14,7 +14,7 @@ namespace {
 // sums[p][g] of the vectors of columns at w + p · panel + g · gate.
 template <class D, int G, int NP>
 REKUR_NOINLINE void int8_panels(Index K, const float* row, const float* w, Index panel, Index gate, Vec* sums) {
-  const IVec z = broadcast_int(row + 1);
+  const IVec z = set1i(-zero_of(row));
   const char* const numbers = reinterpret_cast<const char*>(row + kRowHead);
   const Index groups = groups_of(D::kGroup, K);
   constexpr Index line = kWidth * D::kGroup / 4;
@@ -23,7 +23,7 @@ REKUR_NOINLINE void int8_panels(Index K, const float* row, const float* w, Index
   for (int p = 0; p < NP; ++p) {
     REKUR_UNROLL
     for (int g = 0; g < G; ++g) {
-      const IVec first = load_int(w + p * panel + g * gate + kWidth) * -z;
+      const IVec first = load_int(w + p * panel + g * gate + kWidth) * z;
       acc[p][g] = D::start(first, first);
     }
   }

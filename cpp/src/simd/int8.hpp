@@ -35,6 +35,7 @@ REKUR_INLINE IVec broadcast_int(const void* p) {
 // Each lane of `sums` gets those of the numbers of its group, of one row.
 struct OneRow {
   static constexpr int kRows = 1;
+  static constexpr bool kRowsAtHand = false;  // whether a tile's rows need no registers of the weights' kind
   using Sums = IVec;
   REKUR_INLINE static Sums start(IVec sums, IVec) { return sums; }
   REKUR_INLINE static IVec of_row(int, Sums sums) { return sums; }
@@ -82,7 +83,7 @@ struct Quads : OneRow {
 struct Eights {
   static constexpr Index kGroup = 8, kBytes = 8;
   static constexpr std::int32_t kLess = 128;
-  static constexpr bool kCentred = false, kAddsApart = false;
+  static constexpr bool kCentred = false, kAddsApart = false, kRowsAtHand = false;
   static constexpr int kRows = 2;
 
   struct Sums {
@@ -124,6 +125,38 @@ struct Pairs : OneRow {
   REKUR_INLINE static int8x8_t weights(const float* line) { return vld1_s8(reinterpret_cast<const std::int8_t*>(line)); }
   REKUR_INLINE static IVec add(IVec sums, int8x8_t row, int8x8_t weights) {
     return (IVec)vpadalq_s16((int32x4_t)sums, vmull_s8(row, weights));
+  }
+};
+
+#elif defined(__riscv_vector)
+
+// Two numbers a lane, widened to sixteen bits, each by an instruction that widens its product and adds it. A row holds q - z.
+struct Pairs : OneRow {
+  static constexpr Index kGroup = 2, kBytes = 4;
+  static constexpr std::int32_t kLess = 0;
+  static constexpr bool kCentred = true, kAddsApart = false, kRowsAtHand = true;
+  typedef std::int16_t Shorts REKUR_VECTOR(REKUR_VEC_BYTES / 2);
+
+  struct Row {
+    std::int16_t first, second;
+  };
+  struct Weights {
+    Shorts first, second;
+  };
+
+  REKUR_INLINE static Row row(const char* group, const char*) {
+    Row row;
+    REKUR_COPY(&row, reinterpret_cast<const std::int16_t*>(group), sizeof row);
+    return row;
+  }
+  REKUR_INLINE static Weights weights(const float* line) {
+    Shorts both;
+    REKUR_COPY(&both, line, sizeof both);
+    return {(Shorts)(both << 8) >> 8, both >> 8};
+  }
+  REKUR_INLINE static IVec add(IVec sums, Row row, Weights weights) {
+    sums += REKUR_CONVERT_VECTOR(weights.first, IVec) * set1i(row.first);
+    return sums + REKUR_CONVERT_VECTOR(weights.second, IVec) * set1i(row.second);
   }
 };
 
@@ -203,6 +236,13 @@ void narrow_row(Index K, const float* x, float* to) {
   each_number(rounding, K, x, [&](Index k, IVec q) REKUR_INLINED { put_numbers<D>(numbers + k * size, q - subtracted); });
 }
 
+// The zero point of a row, less what its numbers are less.
+REKUR_INLINE std::int32_t zero_of(const float* row) {
+  std::int32_t zero;
+  REKUR_COPY(&zero, row + 1, sizeof zero);
+  return zero;
+}
+
 // --- tiles ---
 
 REKUR_INLINE Vec int8_result(IVec sum, Vec column_scale, Vec bias, float row_scale) {
@@ -219,19 +259,19 @@ REKUR_NOINLINE void int8_tile(Index groups, ConstRows rows, const float* w, Inde
   for (int r = 0; r < R; ++r) {
     const float* const one = rows[r * D::kRows];
     const float* const other = rows[r * D::kRows + D::kRows - 1 < MR ? r * D::kRows + D::kRows - 1 : r * D::kRows];
-    const IVec z = broadcast_int(one + 1), other_z = broadcast_int(other + 1);
+    const IVec z = set1i(-zero_of(one)), other_z = set1i(-zero_of(other));
     a[r] = reinterpret_cast<const char*>(one + kRowHead);
     second[r] = reinterpret_cast<const char*>(other + kRowHead);
     REKUR_UNROLL
     for (int v = 0; v < NV; ++v) {
       const IVec sums = load_int(w + v * stride + kWidth);
-      acc[r][v] = D::start(sums * -z, sums * -other_z);
+      acc[r][v] = D::start(sums * z, sums * other_z);
     }
   }
   constexpr Index line = kWidth * D::kGroup / 4;
   const float* b = w + kColumnHead;
   for (Index i = 0; i < groups; ++i, b += line) {
-    if constexpr (NV <= MR) {
+    if constexpr (NV <= MR && !D::kRowsAtHand) {
       decltype(D::weights(b)) weights[NV];
       REKUR_UNROLL
       for (int v = 0; v < NV; ++v) weights[v] = D::weights(b + v * stride);
@@ -363,7 +403,7 @@ REKUR_INLINE void int8_results(Index rows, ConstRows a, const float* w, Index w_
     t[v] = load(head), column_sum[v] = load_int(head + kWidth), bias[v] = load(head + 2 * kWidth);
   }
   for (Index m = 0; m < rows; ++m, sums += sums_stride) {
-    const IVec z = broadcast_int(a[m] + 1);
+    const IVec z = set1i(zero_of(a[m]));
     REKUR_UNROLL
     for (int v = 0; v < NV; ++v) put(m, v, int8_result(load_int(sums + v * kWidth) - column_sum[v] * z, t[v], bias[v], a[m][0]));
   }
