@@ -234,6 +234,7 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 #undef REKUR_EXPECT
 #undef REKUR_FLOAT_MAX
 #undef REKUR_FLOAT_MIN
+#undef REKUR_FUSES
 #undef REKUR_INFINITY
 #undef REKUR_INLINE
 #undef REKUR_INLINED
@@ -299,6 +300,9 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 #elif defined(__ARM_NEON)
 #define REKUR_STATIC_ISA static_neon
 #define REKUR_STATIC_BYTES 16
+#elif defined(REKUR_FUSES)
+#define REKUR_STATIC_ISA static_rvv
+#define REKUR_STATIC_BYTES 16
 #elif defined(__ARM_FEATURE_SIMD32)
 #define REKUR_STATIC_ISA static_simd32
 #define REKUR_STATIC_BYTES 16
@@ -357,6 +361,9 @@ struct Activation {
 #if defined(__ARM_FEATURE_DSP)
 #define REKUR_ARM_SMLAD(a, b, sum) __builtin_arm_smlad(a, b, sum)
 #define REKUR_ARM_SXTB16(x) __builtin_arm_sxtb16(x)
+#endif
+#if defined(__riscv_vector) && defined(__clang__)
+#define REKUR_FUSES _Pragma("clang fp contract(on)")
 #endif
 #define REKUR_VECTOR_CASTS_BEGIN _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wold-style-cast\"")
 #define REKUR_VECTOR_CASTS_END _Pragma("GCC diagnostic pop")
@@ -472,7 +479,7 @@ using Index = int64_t;
 namespace REKUR_SIMD_NAMESPACE {
 inline constexpr int kWidth = REKUR_VEC_BYTES / 4;
 inline constexpr Index kLine = 16;
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__) || defined(__aarch64__) || defined(__riscv_vector)
 inline constexpr int kRegisters = 32;
 #else
 inline constexpr int kRegisters = 16;
@@ -500,6 +507,9 @@ REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
   return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #elif defined(__ARM_NEON)
   return (Vec)vmlaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(REKUR_FUSES)
+  REKUR_FUSES
+  return a * b + c;
 #else
   return a * b + c;
 #endif
@@ -584,13 +594,6 @@ REKUR_INLINE Vec first_lanes(Vec v, Index n) {
   return select(index < static_cast<int32_t>(n), v, zero());
 }
 REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
-REKUR_INLINE float horizontal_sum(Vec v) {
-  float s[kWidth];
-  REKUR_COPY(s, &v, sizeof v);
-  for (int half = kWidth / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) s[i] += s[i + half];
-  return s[0];
-}
 inline constexpr int kSixteen = 16 / kWidth;
 REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
   typedef float Four REKUR_VECTOR(16);
@@ -607,6 +610,21 @@ REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
 #endif
   const Four two = four + REKUR_SHUFFLE(four, four, 2, 3, 0, 1);
   return two[0] + two[1];
+}
+struct RowSum {
+  Vec s[kSixteen] = {};
+  REKUR_INLINE float total() const { return fold_sixteen(s); }
+};
+template <class F>
+REKUR_INLINE void by_sixteens(Index N, const F& f) {
+  Index i = 0;
+  for (; i + 16 <= N; i += 16) {
+    REKUR_UNROLL
+    for (int j = 0; j < kSixteen; ++j) f(i + j * kWidth, Index{kWidth}, j);
+  }
+  REKUR_UNROLL
+  for (int j = 0; j < kSixteen; ++j)
+    if (i + j * kWidth < N) f(i + j * kWidth, lanes(i + j * kWidth, N), j);
 }
 REKUR_INLINE float dot_by_sixteens(Index K, const float* a, const float* w, const float* bias) {
   Vec s[kSixteen] = {load_partial(bias, bias ? 1 : 0)};
@@ -932,13 +950,13 @@ REKUR_INLINE void softmax(const float* x, float* y) {
   for (int i = 0; i < N; i += kWidth) best = at_least(best, within<N>(load(x + i), i, -REKUR_INFINITY));
   float largest = best[0];
   for (int lane = 1; lane < kWidth; ++lane) largest = best[lane] > largest ? best[lane] : largest;
-  Vec total = zero();
-  for (int i = 0; i < N; i += kWidth) {
-    const Vec e = within<N>(exp(load(x + i) - set1(largest)), i, 0.0f);
+  RowSum total;
+  by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED {
+    const Vec e = within<N>(exp(load(x + i) - set1(largest)), static_cast<int>(i), 0.0f);
     store(y + i, e);
-    total += e;
-  }
-  const float sum = horizontal_sum(total);
+    total.s[j] += e;
+  });
+  const float sum = total.total();
   map<N>(y, y, [=](Vec e) REKUR_INLINED { return e / set1(sum); });
 }
 template <int N>
@@ -948,17 +966,18 @@ REKUR_INLINE void affine(const float* x, const float* scale, const float* offset
 template <int N>
 REKUR_INLINE void layer_norm(const float* x, const float* gamma, const float* beta, float epsilon, float* y) {
   constexpr float size = static_cast<float>(N);
-  Vec sum = zero();
-  for (int i = 0; i < N; i += kWidth) sum += within<N>(load(x + i), i, 0.0f);
-  const float shift = horizontal_sum(sum) / size;
-  Vec differences = zero(), squares = zero();
-  for (int i = 0; i < N; i += kWidth) {
-    const Vec d = within<N>(load(x + i) - set1(shift), i, 0.0f);
-    differences += d;
-    squares = fma(d, d, squares);
-  }
-  const float rest = horizontal_sum(differences) / size;
-  float variance = horizontal_sum(squares) / size - rest * rest;
+  RowSum sum;
+  by_sixteens(N, [&](Index i, Index, int j)
+                     REKUR_INLINED { sum.s[j] += within<N>(load(x + i), static_cast<int>(i), 0.0f); });
+  const float shift = sum.total() / size;
+  RowSum differences, squares;
+  by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED {
+    const Vec d = within<N>(load(x + i) - set1(shift), static_cast<int>(i), 0.0f);
+    differences.s[j] += d;
+    squares.s[j] = fma(d, d, squares.s[j]);
+  });
+  const float rest = differences.total() / size;
+  float variance = squares.total() / size - rest * rest;
   if (variance < 0) variance = 0;
   const Vec deviation = sqrt(set1(variance + epsilon));
   const Vec inverse = set1(1.0f / deviation[0]);
@@ -1136,6 +1155,7 @@ using rekur::REKUR_SIMD_NAMESPACE::Model;
 #undef REKUR_EXPECT
 #undef REKUR_FLOAT_MAX
 #undef REKUR_FLOAT_MIN
+#undef REKUR_FUSES
 #undef REKUR_INFINITY
 #undef REKUR_INLINE
 #undef REKUR_INLINED
