@@ -215,7 +215,7 @@ bool available() {
 }
 
 constexpr bool kFused =
-#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA) || defined(REKUR_FUSES)
+#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA) || (defined(__riscv_vector) && defined(__clang__))
     true;
 #else
     false;

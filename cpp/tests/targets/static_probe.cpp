@@ -62,7 +62,7 @@ int main() {
   float state[amp_static::Model::state_size];
   amp.get_state(state);
   take(state, amp_static::Model::state_size);
-#if defined(__FMA__) || (defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)) || defined(REKUR_FUSES)
+#if defined(__FMA__) || (defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)) || (defined(__riscv_vector) && defined(__clang__))
   std::printf("written out, fused\n");
 #else
   std::printf("written out\n");

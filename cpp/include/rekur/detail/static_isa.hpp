@@ -44,7 +44,7 @@
 #elif defined(__ARM_NEON)
 #define REKUR_STATIC_ISA static_neon
 #define REKUR_STATIC_BYTES 16
-#elif defined(REKUR_FUSES)
+#elif defined(__riscv_vector) && defined(__clang__)
 #define REKUR_STATIC_ISA static_rvv
 #define REKUR_STATIC_BYTES 16
 #elif defined(__ARM_FEATURE_SIMD32)
