@@ -35,7 +35,7 @@ REKUR_INLINE IVec broadcast_int(const void* p) {
 // Each lane of `sums` gets those of the numbers of its group, of one row.
 struct OneRow {
   static constexpr int kRows = 1;
-  static constexpr bool kRowsAtHand = false;  // whether a tile's rows need no registers of the weights' kind
+  static constexpr bool kHoldsRows = false;  // whether a tile holds its rows and reads one vector of weights after the other
   using Sums = IVec;
   REKUR_INLINE static Sums start(IVec sums, IVec) { return sums; }
   REKUR_INLINE static IVec of_row(int, Sums sums) { return sums; }
@@ -83,7 +83,7 @@ struct Quads : OneRow {
 struct Eights {
   static constexpr Index kGroup = 8, kBytes = 8;
   static constexpr std::int32_t kLess = 128;
-  static constexpr bool kCentred = false, kAddsApart = false, kRowsAtHand = false;
+  static constexpr bool kCentred = false, kAddsApart = false, kHoldsRows = true;
   static constexpr int kRows = 2;
 
   struct Sums {
@@ -98,10 +98,16 @@ struct Eights {
     return row == 0 ? REKUR_SHUFFLE(sums.left, sums.right, 0, 1, 4, 5) : REKUR_SHUFFLE(sums.left, sums.right, 2, 3, 6, 7);
   }
   REKUR_INLINE static IVec row(const char* group, const char* second) {
-    return (IVec)vcombine_s8(vld1_s8(reinterpret_cast<const std::int8_t*>(group)),
-                             vld1_s8(reinterpret_cast<const std::int8_t*>(second)));
+    typedef std::int64_t Two REKUR_VECTOR(REKUR_VEC_BYTES);
+    Two both;
+    REKUR_COPY(&both[0], group, 8);
+    REKUR_COPY(&both[1], second, 8);
+    return (IVec)both;
   }
-  REKUR_INLINE static Weights weights(const float* line) { return {load_int(line), load_int(line + kWidth)}; }
+  REKUR_INLINE static Weights weights(const float* line) {
+    __asm__ volatile("" ::: "memory");  // g++ would read those of all vectors at once, and keep sums in memory meanwhile
+    return {load_int(line), load_int(line + kWidth)};
+  }
   REKUR_INLINE static Sums add(Sums sums, IVec rows, Weights weights) {
     return {smmla(sums.left, rows, weights.left), smmla(sums.right, rows, weights.right)};
   }
@@ -134,7 +140,7 @@ struct Pairs : OneRow {
 struct Pairs : OneRow {
   static constexpr Index kGroup = 2, kBytes = 4;
   static constexpr std::int32_t kLess = 0;
-  static constexpr bool kCentred = true, kAddsApart = false, kRowsAtHand = true;
+  static constexpr bool kCentred = true, kAddsApart = false, kHoldsRows = true;
   typedef std::int16_t Shorts REKUR_VECTOR(REKUR_VEC_BYTES / 2);
 
   struct Row {
@@ -271,7 +277,7 @@ REKUR_NOINLINE void int8_tile(Index groups, ConstRows rows, const float* w, Inde
   constexpr Index line = kWidth * D::kGroup / 4;
   const float* b = w + kColumnHead;
   for (Index i = 0; i < groups; ++i, b += line) {
-    if constexpr (NV <= MR && !D::kRowsAtHand) {
+    if constexpr (NV <= MR && !D::kHoldsRows) {
       decltype(D::weights(b)) weights[NV];
       REKUR_UNROLL
       for (int v = 0; v < NV; ++v) weights[v] = D::weights(b + v * stride);
