@@ -23,7 +23,13 @@ AMP = ROOT / "cpp/examples/models/amp.safetensors"
 # What is quickly compiled: two cells, inference alone.
 FEW = [f"-DREKUR_{name}=OFF" for name in ("TRAINING", "EQUATIONS", "MATRIX", "SEQUENCE", "INT8")]
 FEW += ["-DREKUR_CELLS=lstm;simple_rnn"]
-ISA_FLAGS = {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"], "neon": [], "rvv": ["-march=rv64gcv"], "baseline": []}
+ISA_FLAGS = {
+    "avx512": ["-march=x86-64-v4"],
+    "avx2": ["-march=x86-64-v3"],
+    "neon": [],
+    "rvv": ["-march=rv64gcv"],
+    "baseline": [],
+}
 
 if not SCRIPT.is_file():
     pytest.skip("no source tree around the tests", allow_module_level=True)

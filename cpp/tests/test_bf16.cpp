@@ -72,8 +72,7 @@ TEST_CASE("bf16: a product adds one number after the other, whatever its rows, w
                 float y = before[at(m * stride + i)];
                 if (n >= 0 && n < N) {
                   if (start != Start::before) y = start == Start::bias ? bias[at(n)] : 0.0f;
-                  y = sum_of(
-                      K, y, [&](Index k) { return x[at(m * K + k)]; }, [&](Index k) { return b[at(k * N + n)]; });
+                  y = sum_of(K, y, [&](Index k) { return x[at(m * K + k)]; }, [&](Index k) { return b[at(k * N + n)]; });
                 }
                 wrong += !test::same(c[at(m * stride + i)], y);
               }
@@ -103,10 +102,10 @@ TEST_CASE("bf16: gradients of weights add one row after the other") {
             Index wrong = 0;
             for (Index m = 0; m < M; ++m)
               for (Index n = 0; n < N; ++n)
-                wrong += !test::same(c[at(m * N + n)], sum_of(
-                                                           K, accumulate ? before[at(m * N + n)] : 0.0f,
-                                                           [&](Index k) { return a[at(k * M + m)]; },
-                                                           [&](Index k) { return b[at(k * N + n)]; }));
+                wrong += !test::same(c[at(m * N + n)],
+                                     sum_of(
+                                         K, accumulate ? before[at(m * N + n)] : 0.0f, [&](Index k) { return a[at(k * M + m)]; },
+                                         [&](Index k) { return b[at(k * N + n)]; }));
             CHECK(wrong == 0);
           }
   });

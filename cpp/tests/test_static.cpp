@@ -130,8 +130,8 @@ TEST_CASE("fixed-size layers give the engine's numbers") {
         bool equal = true;
         for (int t = 0; t < kSteps && equal; ++t) {
           const float* h = layer.step(&x[static_cast<std::size_t>(t * probed.in)]);
-          equal = h == layer.h() && agree(h, &expected[0].data[static_cast<std::size_t>(t * probed.hidden)], probed.hidden,
-                                          same_rounding(probe));
+          equal = h == layer.h() &&
+                  agree(h, &expected[0].data[static_cast<std::size_t>(t * probed.hidden)], probed.hidden, same_rounding(probe));
         }
         CHECK(equal);
         if (layer.c()) CHECK(agree(layer.c(), expected[1].data.data(), probed.hidden, same_rounding(probe)));
@@ -208,8 +208,7 @@ TEST_CASE("fixed-size layers: NaN stays NaN, infinity and silence are the engine
       Probed layer(probed);
       layer.take_weights(model);
       for (int t = 0; t < 60; ++t) layer.step(&x[static_cast<std::size_t>(t * probed.in)]);
-      CHECK(agree(layer.h(), &silent[0].data[static_cast<std::size_t>(59 * probed.hidden)], probed.hidden,
-                  same_rounding(probe)));
+      CHECK(agree(layer.h(), &silent[0].data[static_cast<std::size_t>(59 * probed.hidden)], probed.hidden, same_rounding(probe)));
 
       for (const float special : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1e30f}) {
         x.assign(static_cast<std::size_t>(2 * probed.in), 0.5f);
@@ -219,8 +218,7 @@ TEST_CASE("fixed-size layers: NaN stays NaN, infinity and silence are the engine
         for (int t = 0; t < 2; ++t) {
           const float* h = layer.step(&x[static_cast<std::size_t>(t * probed.in)]);
           if (std::isnan(special) && (t == 0 || probed.set_state)) CHECK(std::isnan(h[0]));
-          CHECK(agree(h, &expected[0].data[static_cast<std::size_t>(t * probed.hidden)], probed.hidden,
-                      same_rounding(probe)));
+          CHECK(agree(h, &expected[0].data[static_cast<std::size_t>(t * probed.hidden)], probed.hidden, same_rounding(probe)));
         }
       }
     });

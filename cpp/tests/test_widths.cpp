@@ -17,9 +17,11 @@ std::string between(const std::string& layers, Index features) {
 std::vector<std::string> models() {
   std::vector<std::string> all;
   for (const Index F : {1, 3, 6, 9, 16, 24, 35, 100}) {
-    for (const char* options : {"", R"("epsilon": 0.1)"}) all.push_back(between(layer("LayerNormalization", "y", R"("x")", options), F));
+    for (const char* options : {"", R"("epsilon": 0.1)"})
+      all.push_back(between(layer("LayerNormalization", "y", R"("x")", options), F));
     all.push_back(between(layer("Activation", "y", R"("x")", R"("activation": "softmax")"), F));
-    all.push_back(between(layer("LSTM", "y", R"("x")", R"("units": )" + std::to_string(F) + R"(, "layer_normalization": "sums")"), F));
+    all.push_back(
+        between(layer("LSTM", "y", R"("x")", R"("units": )" + std::to_string(F) + R"(, "layer_normalization": "sums")"), F));
     const std::string key = R"("key_dim": )" + std::to_string(F);
 #if REKUR_SEQUENCE
     for (const char* mask : {"", R"(, "use_causal_mask": true)", R"(, "use_causal_mask": true, "sliding_window": 37)"})
@@ -29,7 +31,8 @@ std::vector<std::string> models() {
 #if REKUR_MATRIX
     all.push_back(between(layer("MLSTM", "y", R"("x")", R"("num_heads": 1, )" + key), 5));
     for (const char* mode : {"gated", "gated_delta"})
-      all.push_back(between(layer("GatedLinearAttention", "y", R"("x")", R"("num_heads": 1, "mode": ")" + std::string(mode) + R"(", )" + key), 5));
+      all.push_back(between(
+          layer("GatedLinearAttention", "y", R"("x")", R"("num_heads": 1, "mode": ")" + std::string(mode) + R"(", )" + key), 5));
     all.push_back(between(layer("SelectiveSSM", "y", R"("x")", R"("state_size": 3)"), F));
 #endif
   }

@@ -133,8 +133,7 @@ const Table& find(const std::string& name, const char* source) {
 #endif
       return *built.table;
     }
-  const bool known =
-      name == "baseline" || name == "avx2" || name == "avx512" || name == "amx" || name == "neon" || name == "rvv";
+  const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "amx" || name == "neon" || name == "rvv";
   const std::string available = names(false);
   throw_error("%%%' (available: %)",
               {source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,

@@ -58,9 +58,7 @@ struct Quads : OneRow {
   }
 #elif defined(__aarch64__)
   static constexpr bool kHere = true;
-  REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
-    return sdot(sums, row, weights);
-  }
+  REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) { return sdot(sums, row, weights); }
 #else
   static constexpr bool kHere = false;
   static IVec add(IVec sums, IVec, IVec) { return sums; }
@@ -304,8 +302,7 @@ REKUR_NOINLINE void int8_tile(Index groups, ConstRows rows, const float* w, Inde
     const Vec t = load(w + v * stride), bias = load(w + v * stride + 2 * kWidth);
     REKUR_UNROLL
     for (int m = 0; m < MR; ++m)
-      store(out + (m * row_vectors + v) * kWidth,
-            int8_result(D::of_row(m % D::kRows, acc[m / D::kRows][v]), t, bias, rows[m][0]));
+      store(out + (m * row_vectors + v) * kWidth, int8_result(D::of_row(m % D::kRows, acc[m / D::kRows][v]), t, bias, rows[m][0]));
   }
 }
 

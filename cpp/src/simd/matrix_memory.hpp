@@ -198,8 +198,8 @@ REKUR_NOINLINE void delta_lanes(const simd::MatrixDelta& s, Index lane) {
     }
     if constexpr (!Backwards) {
       RowSum sum;
-      by_sixteens(simd::matrix_padded(s.rows), [&](Index r, Index, int j)
-                                                   REKUR_INLINED { sum.s[j] = fma(load(k + r), load(q + r), sum.s[j]); });
+      by_sixteens(simd::matrix_padded(s.rows),
+                  [&](Index r, Index, int j) REKUR_INLINED { sum.s[j] = fma(load(k + r), load(q + r), sum.s[j]); });
       at_q.add(set1(sum.total()), addend);
       at_q.store_at(s.out.data + t * s.out.stride + lane);
     }

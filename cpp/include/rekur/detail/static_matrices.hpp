@@ -151,8 +151,7 @@ REKUR_INLINE void matrix_norm(float epsilon, const float* gamma, const float* o,
   float mean = 0;
   if constexpr (Centre) {
     RowSum sum;
-    by_sixteens(V, [&](Index i, Index, int j)
-                       REKUR_INLINED { sum.s[j] += within<V>(load(o + i), static_cast<int>(i), 0.0f); });
+    by_sixteens(V, [&](Index i, Index, int j) REKUR_INLINED { sum.s[j] += within<V>(load(o + i), static_cast<int>(i), 0.0f); });
     mean = sum.total() / size;
   }
   RowSum squares;

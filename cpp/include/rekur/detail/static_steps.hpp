@@ -189,8 +189,7 @@ template <int N>
 REKUR_INLINE void layer_norm(const float* x, const float* gamma, const float* beta, float epsilon, float* y) {
   constexpr float size = static_cast<float>(N);
   RowSum sum;
-  by_sixteens(N, [&](Index i, Index, int j)
-                     REKUR_INLINED { sum.s[j] += within<N>(load(x + i), static_cast<int>(i), 0.0f); });
+  by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED { sum.s[j] += within<N>(load(x + i), static_cast<int>(i), 0.0f); });
   const float shift = sum.total() / size;
   RowSum differences, squares;
   by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED {

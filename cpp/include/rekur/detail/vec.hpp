@@ -196,7 +196,8 @@ REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
   return two[0] + two[1];
 }
 
-// Sums over the numbers of a row go by sixteens: number i to sum i % 16, folded at the end, so that no vector's width changes a bit.
+// Sums over the numbers of a row go by sixteens: number i to sum i % 16, folded at the end, so that no vector's width changes a
+// bit.
 struct RowSum {
   Vec s[kSixteen] = {};
 
