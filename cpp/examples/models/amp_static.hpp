@@ -300,7 +300,7 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 #elif defined(__ARM_NEON)
 #define REKUR_STATIC_ISA static_neon
 #define REKUR_STATIC_BYTES 16
-#elif defined(REKUR_FUSES)
+#elif defined(__riscv_vector) && defined(__clang__)
 #define REKUR_STATIC_ISA static_rvv
 #define REKUR_STATIC_BYTES 16
 #elif defined(__ARM_FEATURE_SIMD32)
@@ -967,8 +967,7 @@ template <int N>
 REKUR_INLINE void layer_norm(const float* x, const float* gamma, const float* beta, float epsilon, float* y) {
   constexpr float size = static_cast<float>(N);
   RowSum sum;
-  by_sixteens(N, [&](Index i, Index, int j)
-                     REKUR_INLINED { sum.s[j] += within<N>(load(x + i), static_cast<int>(i), 0.0f); });
+  by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED { sum.s[j] += within<N>(load(x + i), static_cast<int>(i), 0.0f); });
   const float shift = sum.total() / size;
   RowSum differences, squares;
   by_sixteens(N, [&](Index i, Index, int j) REKUR_INLINED {
