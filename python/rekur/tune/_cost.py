@@ -115,22 +115,27 @@ def _least_time(call: Callable[[], object], threads: int) -> float:
 def _predict_time(network: Any, rows: int, steps: int | None, threads: int, what: str) -> float:
     if network._flat().states:
         network = copy.deepcopy(network)  # whose states go on from what is measured
-    arrays: dict[str, Any] = {}
+    arrays: list[Any] = []
     for tensor in network.inputs:
         if steps is None and None in tensor.shape[1:]:
             raise ValueError(f"{what}: input '{tensor.name}' has an open number of time steps: give steps=")
         shape = (rows, *(n or steps or 0 for n in tensor.shape[1:]))
-        arrays[tensor.name] = np.zeros(shape, np.int32 if tensor.dtype == "int32" else np.float32)
-    x = next(iter(arrays.values())) if len(arrays) == 1 else list(arrays.values())
+        arrays.append(_values(network, shape, tensor.dtype))
+    x = arrays[0] if len(arrays) == 1 else arrays
     return _least_time(lambda: network.predict(x, batch_size=rows), threads)
+
+
+def _values(network: Any, shape: Any, dtype: str) -> Any:
+    """Numbers that no layer takes for padding, which would not be computed."""
+    if dtype != "int32":
+        return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    words = min((entry["input_dim"] for entry in network.spec["layers"] if entry["type"] == "Embedding"), default=2)
+    return np.full(shape, min(1, words - 1), np.int32)
 
 
 def _step_time(network: Any, rows: int, threads: int) -> float:
     stream = rekur.Stream(network, rows)
-    arrays: Any = [
-        np.zeros((rows, _STEPS, *shape[1:]), np.int32 if dtype == "int32" else np.float32)
-        for _, shape, dtype in stream._inputs
-    ]
+    arrays: Any = [_values(network, (rows, _STEPS, *shape[1:]), dtype) for _, shape, dtype in stream._inputs]
     x = arrays[0] if len(arrays) == 1 else arrays
     return _least_time(lambda: stream.process(x), threads) / _STEPS
 
