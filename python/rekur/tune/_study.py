@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from rekur.tune._needs import optuna
 
 _BEAT, _GRACE = 30, 120  # seconds between signs of life of a trial, and without one after which it has failed
 _WAIT = 60.0  # seconds for which SQLite waits for another process
+_ATTEMPTS, _PAUSE = 20, 0.25  # to open a storage, and seconds between
+_AT_ONCE = re.compile("already exists|duplicate|UNIQUE constraint|no such table|does not exist", re.IGNORECASE)
 _FILE = "study.db"
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 PRUNERS = ("median", "hyperband")
@@ -48,7 +51,7 @@ class Place:
             raise ValueError("storage: several workers share one by its URL; got an object")
         self.given = storage
         if storage is None and not (alone and self._temporary):
-            self.given = f"sqlite:///{(self.folder / _FILE).absolute()}"
+            self.given = _url_of(self.folder / _FILE)
 
     @property
     def held(self) -> Any:
@@ -76,14 +79,37 @@ def storage_of(given: Any) -> Any:
     options: dict[str, Any] = {}
     if given.startswith("sqlite:"):
         options["connect_args"] = {"timeout": _WAIT}
-    try:
-        with _quiet():
-            return storages.RDBStorage(given, engine_kwargs=options, heartbeat_interval=_BEAT, grace_period=_GRACE)
-    except (ImportError, ValueError):
-        raise
-    except Exception as error:  # SQLAlchemy's, which are not imported for their names
-        reason = str(error).strip().partition("\n")[0]
-        raise OSError(f"storage: '{_without_password(given)}' cannot be opened: {reason}") from None
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _quiet():
+                return storages.RDBStorage(given, engine_kwargs=options, heartbeat_interval=_BEAT, grace_period=_GRACE)
+        except (ImportError, ValueError):
+            raise
+        except Exception as error:  # SQLAlchemy's, which are not imported for their names
+            # Of programs that make the tables at the same time one does; the others find them the next time.
+            if attempt + 1 < _ATTEMPTS and _AT_ONCE.search(str(error)):
+                time.sleep(_PAUSE)
+                continue
+            reason = str(error).strip().partition("\n")[0]
+            raise OSError(f"storage: '{_without_password(given)}' cannot be opened: {reason}") from None
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _url_of(path: Path) -> str:
+    """SQLAlchemy's own way to write a path, which may have any characters.
+
+    Raises
+    ------
+    ValueError
+        If its version has none.
+    """
+    import sqlalchemy  # Optuna's
+
+    name = str(path.absolute())
+    url = str(sqlalchemy.URL.create("sqlite", database=name).render_as_string(hide_password=False))
+    if sqlalchemy.make_url(url).database != name:
+        raise ValueError(f"folder: SQLAlchemy {sqlalchemy.__version__} has no URL for '{path}'; give another")
+    return url
 
 
 def _without_password(url: str) -> str:
