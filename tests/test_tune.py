@@ -402,10 +402,120 @@ def test_a_trial_without_a_sign_of_life_has_failed(tmp_path, monkeypatch):
         lost = found.study.ask()
     found.study._storage.record_heartbeat(lost._trial_id)
     assert tune.load(tmp_path).trials[1].state == "running"
-    time.sleep(1.5)
+    time.sleep(2.5)  # SQLite's clock has whole seconds
     found = run(folder=tmp_path, trials=3)
     assert (found.trials[1].state, found.trials[1].reason) == ("failed", "its process ended")
     assert len(found.trials) == 3
+
+
+@pytest.mark.parametrize("name", ["a b", "a?b=c", "a#b", "a%20b", "q'x", "ü:y@z"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    folder = tmp_path / name
+    run(folder=folder, trials=1)
+    assert (folder / "study.db").exists() and [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(run(folder=folder, trials=2).trials) == len(tune.load(folder).trials) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_programs_share_a_study(tmp_path, workers):
+    """Begun at the same time, they make one database, and together the trials that each was asked for."""
+    script = (
+        "import sys, tune_build; from rekur import tune; x, y = tune_build.data()\n"
+        "tune.search(tune_build.build, x, y, validation_data=(x, y), epochs=1, verbose=0, trials=8, folder=sys.argv[1],"
+        f" workers={workers})\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(rekur.__file__).parents[1])])
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    programs = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}) for _ in range(2)]
+    assert [program.wait(120) for program in programs] == [0, 0]
+    assert 8 <= len(tune.load(tmp_path).trials) <= 8 + 2 * workers - 1  # some begin in the same instant
+
+
+def test_another_program_counts():
+    """Trials that the study has got from elsewhere meanwhile are some of those that were asked for."""
+    storage = optuna.storages.InMemoryStorage()
+
+    def build(trial):
+        if trial.number == 1:
+            others = optuna.load_study(study_name="search", storage=storage)
+            for _ in range(3):
+                others.tell(others.ask(), 5.0)
+        return tune_build.build(trial)
+
+    assert len(run(build, storage=storage, trials=6).trials) == 6
+
+
+def test_a_study_keeps_its_budget_and_choices(tmp_path):
+    def choosing(cells):
+        def build(trial):
+            tune.suggest(trial, "cell", cells)
+            return tune_build.build(trial)
+
+        return build
+
+    run(choosing(["gru", "lstm"]), folder=tmp_path, trials=1, budget={"size": "1MB"})
+    with pytest.raises(ValueError, match="'search' has another budget, size 1048576, not none: give another name"):
+        run(choosing(["gru", "lstm"]), folder=tmp_path, trials=2)
+    with pytest.raises(RuntimeError, match="cell: the study 'search' was begun with other choices"):
+        run(choosing(["gru", "mgu"]), folder=tmp_path, trials=2, budget={"size": "1MB"})
+
+
+def test_windows_of_rows_that_are_padded():
+    """A narrower window is that of the last valid steps, whatever says which are valid."""
+    x, y = np.repeat(X[:, :1], 2, axis=1), Y
+    seen = []
+
+    def build(trial):
+        model = rekur.Sequential([rekur.Input((4, 2)), layers.GRU(3), layers.Dense(1)], seed=1)
+        model.compile(rekur.optimizers.SGD(0.1), "mse")
+        fit = model.fit
+        model.fit = lambda **options: seen.append(options) or fit(**options)
+        return model
+
+    x = np.arange(48 * 8 * 2, dtype=np.float32).reshape(48, 8, 2) / 1000
+    lengths = np.array([3, 4, 6, 8] * 12)
+    held = (x, y, None, lengths)
+    tune.search(build, x, y, validation_data=held, lengths=lengths, trials=1, epochs=1, verbose=0)
+    got = seen[-1]
+    for found, valid in ((got["x"], got["lengths"]), (got["validation_data"][0], got["validation_data"][3])):
+        np.testing.assert_array_equal(valid[:4], [3, 4, 4, 4])
+        for row, length in enumerate(lengths[:4]):
+            begin = max(length - 4, 0)
+            np.testing.assert_array_equal(found[row], x[row, begin : begin + 4])
+    mask = np.arange(8) % 3 > 0
+    mask = np.tile(mask, (48, 1))
+    tune.search(build, x, y, validation_data={"x": x, "y": y, "mask": mask}, mask=mask, trials=1, epochs=1, verbose=0)
+    np.testing.assert_array_equal(seen[-1]["mask"], mask[:, -4:])
+    np.testing.assert_array_equal(seen[-1]["validation_data"]["mask"], mask[:, -4:])
+    listed = tune.search(build, x.tolist(), y.tolist(), validation_data=([x], y), trials=1, epochs=1, verbose=0)
+    assert listed.best.state == "done"
+
+
+def test_ensembles_cost_all_their_networks():
+    series = np.sin(np.arange(200) / 5)
+    one = tune.size(tasks.Forecaster(2, epochs=1, units=4, context=8).fit(series))
+    several = tasks.Forecaster(2, epochs=1, units=4, context=8, ensemble=3)
+    options = {"space": {"cell": ["gru"]}, "trials": 1, "verbose": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # of a constraint that is set twice
+        with pytest.raises(ValueError, match="1 over the budget"):
+            tune.search(several, series, budget={"size": 2 * one}, **options)
+        found = tune.search(several, series, budget={"size": 4 * one}, **options)
+    assert found.best.costs["size"] == 3 * one
+    assert found.study.trials[0].constraints == {"size": 3 / 4 - 1}
+
+
+def test_times_are_those_of_steps_that_count(monkeypatch):
+    """Zeros would be padding to what masks: hardly anything would be computed."""
+    seen = []
+    predict = rekur.Model.predict
+    monkeypatch.setattr(
+        rekur.Model, "predict", lambda self, x, **options: seen.append(x) or predict(self, x, **options)
+    )
+    embedded = [rekur.Input((6,), dtype="int32"), layers.Embedding(5, 3, mask_zero=True)]
+    for first in (embedded, [rekur.Input((6, 3)), layers.Masking(0.0)]):
+        tune.latency(rekur.Sequential([*first, layers.GRU(4), layers.Dense(1)]))
+        assert np.all(np.asarray(seen[-1]) != 0)
 
 
 def test_a_time_limit():
@@ -581,7 +691,7 @@ def test_growth(tmp_path):
     assert grown.model(grown.best.number).optimizer.learning_rate == pytest.approx(0.3 * 0.03)
     assert tune.load(tmp_path, name="growth").best == grown.best
     with pytest.raises(ValueError, match="a study 'growth' already; grow its best_model, and give another name"):
-        tune.grow(model, x, y, validation_data=(x, y), folder=tmp_path)
+        tune.grow(model, x, y, validation_data=(x, y), budget={"size": "3KB"}, folder=tmp_path)
 
 
 def test_growth_ends_where_nothing_helps():
@@ -621,6 +731,11 @@ def test_growth_ends_where_nothing_helps():
         ({"seed": -1}, ValueError, "seed"),
         ({"name": "a/b"}, ValueError, "name: expected letters"),
         ({"bach_size": 3}, TypeError, "unexpected argument 'bach_size'; did you mean 'batch_size'"),
+        ({"timeout": -1}, ValueError, "timeout must be a finite number between 0"),
+        ({"objective": lambda model: None}, TypeError, "objective: expected a number, got None"),
+        ({"objective": lambda model: np.ones(2)}, TypeError, "objective: expected a number, got array"),
+        ({"validation_data": iter([HELD])}, TypeError, "validation_data is read anew by each trial"),
+        ({"build": lambda trial: (tune_build.network(2, 0.1), {"verbose": 1})}, TypeError, "cannot have 'verbose'"),
         ({"trails": 3}, TypeError, "unexpected argument 'trails'; did you mean 'trials'"),
     ],
 )

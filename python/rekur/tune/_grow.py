@@ -11,7 +11,7 @@ from rekur.models.structure import Structure
 from rekur.tune._cost import Budget
 from rekur.tune._deepen import deepen as deepened
 from rekur.tune._result import Search, TrialResult
-from rekur.tune._search import Goal, Run, check_fit, run_one
+from rekur.tune._search import Goal, Run, check_data, check_fit, run_one
 from rekur.tune._trial import Job
 from rekur.tune._units import CELLS
 from rekur.tune._widen import growing_layers, widen
@@ -88,6 +88,7 @@ def grow(
     """
     what = "tune.grow"
     check_fit(fit, what)
+    check_data(what, x=x, y=y, validation_data=validation_data)
     if not isinstance(model, Structure):
         raise TypeError(f"{what}: expected a model, got {model!r}")
     if not model.compiled:

@@ -61,19 +61,15 @@ class Pruning(Callback):
 
     _attributes = ("trial", "monitor", "budget")
     _needed = True  # whether it is an error if there is no such number
+    _whole = True  # whether the model is all there is to be measured, or one network of an estimator's
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._fits += 1
         if self._fits > 1:
             return
-        costs, over = self.budget.costs(self.model)
-        keep_costs(self.trial, costs)
-        for name, limit in self.budget.limits.items():
-            if name in costs:
-                self.trial.set_constraint(name, min(costs[name] / limit - 1, _FAR))
-        if over:
-            self.trial.set_user_attr("over", over)
-            raise optuna().TrialPruned(over)
+        self._costs, over = self.budget.costs(self.model)
+        if self._whole or over:
+            check_costs(self.trial, self.budget, self._costs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         found = logs or {}
@@ -92,9 +88,28 @@ class Pruning(Callback):
         if self.trial.should_prune():
             after = f"{self.monitor} {value:.4g} after {counted(epoch + 1, 'epoch')}"
             self.trial.set_user_attr("pruned", after)
+            if not self._whole:
+                check_costs(self.trial, self.budget, self._costs)
             raise optuna().TrialPruned(after)
 
 
 def keep_costs(trial: Any, costs: dict[str, float]) -> None:
     """Infinite ones, which JSON does not have, as None."""
     trial.set_user_attr("costs", {name: value if math.isfinite(value) else None for name, value in costs.items()})
+
+
+def check_costs(trial: Any, budget: Budget, costs: dict[str, float]) -> None:
+    """Keep the costs of a trial, and tell samplers, which is possible once, how far they are from the limits.
+
+    Raises
+    ------
+    optuna.TrialPruned
+        If one is over its limit.
+    """
+    keep_costs(trial, costs)
+    for name, limit in budget.limits.items():
+        if name in costs:
+            trial.set_constraint(name, min(costs[name] / limit - 1, _FAR))
+    if over := budget.over(costs):
+        trial.set_user_attr("over", over)
+        raise optuna().TrialPruned(over)

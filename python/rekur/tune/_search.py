@@ -7,12 +7,12 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rekur import metrics
-from rekur._validate import as_path, did_you_mean, integer, optional_integer, optional_real
+from rekur._validate import as_path, did_you_mean, integer, optional_integer, real
 from rekur.models import Model
 from rekur.models.structure import Structure
 from rekur.tasks._estimator import Estimator
@@ -63,7 +63,8 @@ def search(
         of its ``fit``, which take precedence over those given here; or an estimator. :class:`rekur.tune.Recurrent` is
         such a function. An estimator is copied, with parameters of ``space``.
     x, y : as ``fit`` takes them
-        A model of one input that reads fewer steps than the rows of x have is given the last ones of each.
+        Each trial reads them anew, which a generator does not allow. A model of one input that reads fewer steps than
+        the rows of an array have is given the last ones of each, with ``lengths`` the last valid ones.
     validation_data : as ``fit`` takes it
         What models are chosen by. Test data do not belong here. Estimators hold back data of their own.
     space : dict, optional
@@ -76,6 +77,7 @@ def search(
         Of the objective; by default known by its name, and "minimize" of a function.
     budget : Budget or dict, optional
         ``{"latency": 0.001, "size": "200KB"}``: see :class:`rekur.tune.Budget`. What is over it is not trained.
+        A study that goes on has the one it was begun with.
     trials : int
         How many the study has in the end, those of earlier runs and other processes included.
     timeout : float, optional
@@ -113,13 +115,13 @@ def search(
     Raises
     ------
     ValueError, TypeError
-        For what does not fit, before the first trial. Within a trial a ValueError, ArithmeticError or MemoryError, a
-        loss that is no number among them, ends the trial, which has failed; other errors end the search. ValueError too
-        if at the end no trial was done.
+        For what does not fit, before the first trial; so is another budget or objective than a study was begun with.
+        Within a trial a ValueError, ArithmeticError or MemoryError, a loss that is no number among them, ends the
+        trial, which has failed; other errors end the search. ValueError too if at the end no trial was done.
     ImportError
         Without Optuna: ``pip install "rekur[tune]"``.
     RuntimeError
-        If all processes have died.
+        If all processes have died, or a study goes on with other choices than it was begun with.
     OSError
         If the folder or the storage cannot be written.
 
@@ -131,6 +133,7 @@ def search(
     >>> found.best_model.save("model.safetensors")
     """
     check_fit(fit, "tune.search")
+    check_data("tune.search", x=x, y=y, validation_data=validation_data)
     estimator = isinstance(build, Estimator)
     if not estimator and (not callable(build) or isinstance(build, (Structure, type))):
         raise TypeError(f"tune.search: build must be a function of a trial, or an estimator, got {build!r}")
@@ -158,7 +161,7 @@ def search(
         folder=Path(),
     )
     return Run(job, folder, storage, name, integer(workers, "workers"), sampler, pruner, verbose).go(
-        integer(trials, "trials"), optional_real(timeout, "timeout")
+        integer(trials, "trials"), None if timeout is None else real(timeout, "timeout", 0.0)
     )
 
 
@@ -198,6 +201,16 @@ def check_fit(fit: Mapping[str, Any], what: str) -> None:
     for given in fit:
         if given not in known:
             raise TypeError(f"{what}: unexpected argument '{given}'{did_you_mean(given, [*known, *_OWN])}")
+
+
+def check_data(what: str, **data: Any) -> None:
+    """Raises TypeError for what can be read only once: each trial reads all of it."""
+    for name, given in data.items():
+        if isinstance(given, Iterator):
+            raise TypeError(
+                f"{what}: {name} is read anew by each trial; a {type(given).__name__} can be read only once: give "
+                f"arrays, or a source that begins anew each time, such as a PyDataset"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +291,7 @@ class Run:
     ) -> None:
         optuna()
         self._workers, self._verbose = workers, integer(verbose, "verbose", 0)
-        self._open = Opening(check_name(name), job.names, job.larger, job.seed, sampler, pruner)
+        self._open = Opening(check_name(name), job, sampler, pruner)
         self._place = Place(folder, storage, workers == 1)
         self._place.folder.mkdir(parents=True, exist_ok=True)
         job.folder = self._place.folder.absolute()
@@ -289,19 +302,29 @@ class Run:
         """Until the study has so many trials."""
         begin = time.monotonic()
         waiting = optuna().trial.TrialState.WAITING
-        left = trials - sum(trial.state != waiting for trial in self.study.get_trials(deepcopy=False))
+        own: set[int] = set()  # those begun here
+        given = 0  # how many were to begin here, the latest of which the study may not have yet
+
+        def left() -> int:
+            """Without those of other programs, which may be at the study as well."""
+            with silent():
+                known = self.study.get_trials(deepcopy=False)
+            others = sum(each.state != waiting and each.number not in own for each in known)
+            return trials - given - int(others)
 
         def may() -> bool:
-            nonlocal left
-            left -= 1
-            return left >= 0 and (timeout is None or time.monotonic() - begin < timeout)
+            nonlocal given
+            if left() <= 0 or (timeout is not None and time.monotonic() - begin >= timeout):
+                return False
+            given += 1
+            return True
 
         if self._workers == 1:
             while may():
-                self.told(run_one(self._job, self.study))
-        elif left > 0:
+                self.told(run_one(self._job, self.study, own.add))
+        elif (most := left()) > 0:
             start = functools.partial(_begin, self._job, self._open, self._place.given)
-            Workers(min(self._workers, left), start).run(may, self.told, self._lost)
+            Workers(min(self._workers, most), start).run(may, own.add, self.told, self._lost)
         return self.result()
 
     def result(self) -> Search:
@@ -344,19 +367,23 @@ class Opening:
     Parameters
     ----------
     name : str
-    names : list of str
-        Of what it minimises or maximises.
-    larger : bool
-        Whether larger values of the first are better.
-    seed : int, optional
+    job : Job
+        What is sought, within which budget; its seed.
     sampler, pruner
         As of :func:`search`; checked here.
     """
 
-    def __init__(self, name: str, names: list[str], larger: bool, seed: int | None, sampler: Any, pruner: Any) -> None:
-        self._name, self._names, self._larger, self._seed, self._sampler = name, names, larger, seed, sampler
-        self._pruner = pruner_of(pruner, len(names) > 1)
-        sampler_of(sampler, seed)
+    def __init__(self, name: str, job: Job, sampler: Any, pruner: Any) -> None:
+        self._name, self._names, self._larger, self._seed, self._sampler = (
+            name,
+            job.names,
+            job.larger,
+            job.seed,
+            sampler,
+        )
+        self._budget = dataclasses.asdict(job.budget)
+        self._pruner = pruner_of(pruner, len(job.names) > 1)
+        sampler_of(sampler, job.seed)
 
     def study(self, storage: Any, worker: int = 0) -> Any:
         """The study, made or taken up, of the program or of its n-th worker, counted from 1.
@@ -381,10 +408,20 @@ class Opening:
             study.sampler = sampler_of(self._sampler, seed)
             if worker and self._sampler is not None:
                 study.sampler.reseed_rng()
-        said = {"objective": self._names[0], "names": self._names, "larger": self._larger}
+        said = {"objective": self._names[0], "names": self._names, "larger": self._larger, "budget": self._budget}
         before = study.user_attrs.get(_KEY)
         if before is None and begun:
             raise ValueError(f"name: the storage has a study {self._name!r} that rekur.tune has not made: give another")
+        if (
+            before is not None
+            and before != said
+            and before["names"] == said["names"]
+            and before["larger"] == self._larger
+        ):
+            raise ValueError(
+                f"name: the study {self._name!r} has another budget, {_limits(before['budget'])}, not "
+                f"{_limits(self._budget)}: give another name"
+            )
         if before is not None and before != said:
             raise ValueError(
                 f"name: the study {self._name!r} seeks the best {', '.join(before['names'])}, not "
@@ -393,6 +430,11 @@ class Opening:
         if before is None:
             study.set_user_attr(_KEY, said)
         return study
+
+
+def _limits(budget: Mapping[str, Any]) -> str:
+    plain = dataclasses.asdict(Budget())
+    return ", ".join(f"{name} {value}" for name, value in budget.items() if value != plain[name]) or "none"
 
 
 def _begin(job: Job, opening: Opening, url: Any, worker: int) -> Callable[[Any], None]:

@@ -1,7 +1,8 @@
 """What may be chosen: ranges and lists, asked of a trial; networks and estimators made of that."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import rekur
@@ -30,6 +31,8 @@ def suggest(trial: Any, name: str, choices: Any) -> Any:
     ------
     ValueError
         For an empty list, or a range whose first number is the larger.
+    RuntimeError
+        If earlier trials of the study had other values in the list, or another kind of choice, of that name.
     """
     if isinstance(choices, list):
         return _one_of(trial, name, choices)
@@ -41,17 +44,29 @@ def suggest(trial: Any, name: str, choices: Any) -> Any:
     if low == high:
         return low
     by_logarithm = low > 0 and high >= _WIDE * low
-    if all(isinstance(value, int) for value in choices):
-        return trial.suggest_int(name, low, high, log=by_logarithm)
-    return trial.suggest_float(name, float(low), float(high), log=by_logarithm)
+    if all(isinstance(value, Integral) for value in choices):
+        return _asked(trial, name, trial.suggest_int, int(low), int(high), log=by_logarithm)
+    return _asked(trial, name, trial.suggest_float, float(low), float(high), log=by_logarithm)
 
 
 def _is_range(choices: Any) -> bool:
     return (
         isinstance(choices, tuple)
         and len(choices) == 2
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in choices)
+        and all(not isinstance(v, bool) and isinstance(v, Real) and math.isfinite(v) for v in choices)
     )
+
+
+def _asked(trial: Any, name: str, ask: Callable[..., Any], *choices: Any, **options: Any) -> Any:
+    try:
+        return ask(name, *choices, **options)
+    except ValueError as error:
+        if not hasattr(trial, "study"):
+            raise
+        raise RuntimeError(
+            f"{name}: the study '{trial.study.study_name}' was begun with other choices than these, "
+            f"{choices[0] if len(choices) == 1 else choices!r}: give another name ({error})"
+        ) from None
 
 
 def _one_of(trial: Any, name: str, choices: list[Any]) -> Any:
@@ -62,7 +77,7 @@ def _one_of(trial: Any, name: str, choices: list[Any]) -> Any:
     labels = _labels(choices)
     if len(set(map(repr, labels))) < len(labels):
         raise ValueError(f"{name}: two of the choices are called alike: {labels}")
-    taken = trial.suggest_categorical(name, labels)
+    taken = _asked(trial, name, trial.suggest_categorical, labels)
     return choices[labels.index(taken)]
 
 

@@ -15,7 +15,8 @@ from rekur.models.structure import Structure
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._fitting import watched
 from rekur.tune._cost import COSTS, Budget
-from rekur.tune._pruning import Pruning, keep_costs
+from rekur.tune._needs import optuna
+from rekur.tune._pruning import Pruning, check_costs
 from rekur.tune._result import TrialResult, front_of, path_of
 from rekur.tune._space import suggest
 
@@ -59,10 +60,12 @@ class Job:
         try:
             with _seeded(None if self.seed is None else self.seed + trial.number):
                 value, made = self._trained(trial)
-        except FAILURES as error:
+            made.save(path_of(self.folder, trial.study.study_name, trial.number))
+        except optuna().TrialPruned:
+            raise
+        except Exception as error:
             trial.set_user_attr("error", f"{error}" or type(error).__name__)
             raise
-        made.save(path_of(self.folder, trial.study.study_name, trial.number))
         costs = trial.user_attrs["costs"]
         further = [costs[name] for name in self.names[1:]]
         if None in further:
@@ -77,7 +80,7 @@ class Job:
     def _trained(self, trial: Any) -> tuple[float, Any]:
         made, own = self._made(trial)
         pruning = Pruning(trial, self.monitor, self.budget)
-        pruning._needed = self.objective is None
+        pruning._needed, pruning._whole = self.objective is None, not isinstance(made, Estimator)
         counting = _Epochs()
         try:
             return self._value(made, own, trial, [counting, pruning])
@@ -89,12 +92,12 @@ class Job:
         if estimates:
             with watched(callbacks):
                 made.fit(*([self.x] if self.y is None else [self.x, self.y]))
-            keep_costs(trial, self.budget.measure(made))
+            check_costs(trial, self.budget, self.budget.measure(made))  # of all networks; so far it was the first
             histories: list[dict[str, list[float]]] = _histories(made)
         else:
             histories = [self._fitted(made, own, callbacks)]
         if self.objective is not None:
-            value = float(self.objective(made))
+            value = _number(self.objective(made))
             name = self.names[0]
         else:
             best = max if self.larger else min
@@ -136,6 +139,8 @@ class Job:
         options = {"x": self.x, "y": self.y, **self.fit, **own}
         options = {name: value for name, value in options.items() if value is not None}
         callbacks = [*callbacks, *as_list(options.pop("callbacks", None))]
+        if "verbose" in options:
+            raise TypeError("tune.search: a fit of build's cannot have 'verbose': tune.search has it")
         epochs = options.setdefault("epochs", 1)
         patience = epochs if self.patience is None else self.patience
         mode = "max" if self.larger and self.objective is None else "min"
@@ -164,6 +169,13 @@ class _Epochs(Callback):
         self.count += 1
 
 
+def _number(found: Any) -> float:
+    """Of an objective: NaN too, for which a trial has failed; TypeError for what is none."""
+    if isinstance(found, (str, bytes)) or found is None or np.ndim(found):
+        raise TypeError(f"objective: expected a number, got {found!r}")
+    return float(found)
+
+
 def _histories(estimator: Any) -> list[dict[str, list[float]]]:
     found = getattr(estimator, "history_", None)
     listed: list[Any] = found if isinstance(found, list) else [found]
@@ -173,19 +185,46 @@ def _histories(estimator: Any) -> list[dict[str, list[float]]]:
 
 
 def _last_steps(model: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Where a model of one input reads fewer steps than the data have, the last ones of each row."""
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 3:
+    """Where a model of one input reads fewer steps than the rows of arrays have, the last ones of each row."""
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 3 or model.inputs[0].shape[1] is None:
         return options
-    steps = model.inputs[0].shape[1]
-
-    def cut(x: Any) -> Any:
-        longer = isinstance(x, np.ndarray) and x.ndim == 3 and steps is not None and x.shape[1] > steps
-        return x[:, -steps:] if longer else x
-
-    found = {**options, "x": cut(options["x"])}
+    steps, name = model.inputs[0].shape[1], model.inputs[0].name
+    found = {**options, **_cut(options, steps, name)}
     held = found.get("validation_data")
-    if isinstance(held, tuple) and held:
-        found["validation_data"] = (cut(held[0]), *held[1:])
+    if isinstance(held, (tuple, list)):
+        named = dict(zip(("x", "y", "sample_weight", "lengths"), held, strict=False))
+        found["validation_data"] = tuple({**named, **_cut(named, steps, name)}.values())
+    elif isinstance(held, Mapping):
+        found["validation_data"] = {**held, **_cut(held, steps, name)}
+    return found
+
+
+def _cut(given: Mapping[str, Any], steps: int, name: str) -> dict[str, Any]:
+    """The last valid steps of rows, and of what says which steps are valid."""
+
+    def alone(value: Any) -> Any:
+        if isinstance(value, Mapping) and set(value) == {name}:
+            value = value[name]
+        if isinstance(value, (list, tuple)):
+            whole = len(value) == 1 and np.ndim(value[0]) == 3
+            return value[0] if whole else np.asarray(value)
+        return value
+
+    x = alone(given.get("x"))
+    if not isinstance(x, np.ndarray) or x.ndim != 3 or x.shape[1] <= steps:
+        return {}
+    lengths = alone(given.get("lengths"))
+    places = None  # which steps of each row, where that differs from row to row
+    found: dict[str, Any] = {}
+    if lengths is not None:
+        lengths = np.asarray(lengths)
+        found["lengths"] = np.minimum(lengths, steps)
+        places = np.maximum(lengths - steps, 0)[:, None] + np.arange(steps)
+    for key, value in (("x", x), ("mask", alone(given.get("mask"))), ("resets", alone(given.get("resets")))):
+        if value is None:
+            continue
+        array = np.asarray(value) if key != "x" else value
+        found[key] = array[:, -steps:] if places is None else array[np.arange(len(array))[:, None], places]
     return found
 
 

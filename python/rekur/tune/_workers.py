@@ -45,14 +45,20 @@ class Workers:
             there.close()
             self._at_work[here] = (number, process)
 
-    def run(self, may: Callable[[], bool], done: Callable[[int], None], lost: Callable[[int, str], None]) -> None:
+    def run(
+        self,
+        may: Callable[[], bool],
+        began: Callable[[int], None],
+        done: Callable[[int], None],
+        lost: Callable[[int, str], None],
+    ) -> None:
         """Until no trial may begin any more.
 
         Parameters
         ----------
         may : function
             Whether another trial may begin; asked once for each.
-        done : function of a trial's number
+        began, done : functions of a trial's number
         lost : function of a trial's number (−1: none was under way), and of a text
             A process has died.
 
@@ -81,6 +87,7 @@ class Workers:
                         value.again()
                     elif kind == "began":
                         self._trial[number] = value
+                        began(value)
                         continue
                     elif kind == "done":
                         self._trial.pop(number, None)
