@@ -23,7 +23,7 @@ class TrialResult:
     ----------
     number : int
     state : {"done", "pruned", "over", "failed", "running", "waiting"}
-        ``"over"``: over the budget, and not trained.
+        ``"over"``: over the budget, and not trained; an ensemble, whose size is known behind its fit, may have been.
     value : float or None
         The objective, of a trial that is done.
     params : dict
