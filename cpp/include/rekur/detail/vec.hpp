@@ -59,7 +59,13 @@ REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that w
 REKUR_INLINE Vec zero() { return Vec{}; }
 REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
 
-// a * b + c, rounded once where the machine can (everywhere but baseline x86-64, ARM before VFPv4 and what has no vectors).
+#if REKUR_VEC_BYTES == 64 || defined(__FMA__) || (defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)) || defined(REKUR_FUSES)
+inline constexpr bool kFused = true;
+#else
+inline constexpr bool kFused = false;
+#endif
+
+// a * b + c, rounded once where the machine can: kFused (everywhere but baseline x86-64, ARM before VFPv4 and what has no vectors).
 REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #if REKUR_VEC_BYTES == 64
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -175,6 +181,13 @@ REKUR_INLINE Vec first_lanes(Vec v, Index n) {
 
 // Lanes that hold data when a row of n floats is walked from `i` in steps of a vector.
 REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
+
+// How many of the K numbers of a row go to the first sum of a step's product (a recurrent one, or a projection), from the bias on,
+// in ascending order; the others go to a second, from 0 on, and then both are added. Few units are few sums, each a chain of
+// additions that wait for one another, and a step waits for them: two chains are half as long. Of more units there are other sums
+// to make meanwhile, and each is one. Even, since rows of sixteen bits stand in pairs. The engine, streams and fixed-size layers
+// ask here, so that they agree.
+constexpr Index first_sum(Index K) { return K >= 4 && K <= 16 ? (K + 2) / 4 * 2 : K; }
 
 // Vectors of sixteen sums, and those folded as few_outputs.hpp says.
 inline constexpr int kSixteen = 16 / kWidth;
