@@ -38,16 +38,80 @@ REKUR_INLINE void add_products(Index K, const float* a, const float* w, Index st
   });
 }
 
-// One of the two products of NP panels of G gates, from the bias on, if there is one.
+// The second of two sums (first_sum), rows from `first` on, added to those in `sums`. Once for all cells.
 template <class W, int G, int NP>
-REKUR_INLINE void single_row_product(Index K, const float* a, bool bias, const float* w, Index stride, Vec* sums) {
+REKUR_NOINLINE void add_second_sums(Index K, Index first, const float* a, const float* w, Index stride, Vec* sums) {
+  Vec acc[NP][G] = {};
+  add_products<W, G, NP>(K - first, a + first, w + first / W::kTogether * G * kWidth, stride, acc);
+  REKUR_UNROLL
+  for (int p = 0; p < NP; ++p) {
+    REKUR_UNROLL
+    for (int g = 0; g < G; ++g) sums[p * G + g] += acc[p][g];
+  }
+}
+
+// acc[p][g] += v w[p][g], a row of floats.
+template <int G, int NP>
+REKUR_INLINE void add_row(Vec v, const float* row, Index stride, Vec (&acc)[NP][G]) {
+  REKUR_UNROLL
+  for (int p = 0; p < NP; ++p) {
+    REKUR_UNROLL
+    for (int g = 0; g < G; ++g) acc[p][g] = fma(v, load(row + p * stride + g * kWidth), acc[p][g]);
+  }
+}
+
+// Both sums side by side. What is known to be a loop of few turns the compiler would write out, once for every cell.
+template <int G, int NP>
+REKUR_INLINE void add_two_sums(Index K, Index first, const float* a, const float* w, Index stride, Vec (&acc)[NP][G]) {
+#if defined(__GNUC__)  // clang, too
+  __asm__("" : "+r"(K), "+r"(first));
+#endif
+  constexpr Index row = G * kWidth;
+  const Index rest = K - first;
+  const float *const b = a + first, *const v = w + first * row;
+  Vec second[NP][G] = {};
+  Index k = 0;
+  for (; k < first && k < rest; ++k) {
+    add_row<G, NP>(set1(a[k]), w + k * row, stride, acc);
+    add_row<G, NP>(set1(b[k]), v + k * row, stride, second);
+  }
+  for (Index i = k; i < first; ++i) add_row<G, NP>(set1(a[i]), w + i * row, stride, acc);
+  if (k < rest) add_row<G, NP>(set1(b[k]), v + k * row, stride, second);  // one more at most
+  REKUR_UNROLL
+  for (int p = 0; p < NP; ++p) {
+    REKUR_UNROLL
+    for (int g = 0; g < G; ++g) acc[p][g] += second[p][g];
+  }
+}
+
+// One of the two products of NP panels of G gates, from the bias on, if there is one. `first`: of h, first_sum. Beside: where that
+// is less than K, both sums go side by side, if registers hold them.
+template <class W, int G, int NP, bool Beside = false>
+REKUR_INLINE void single_row_product(Index K, Index first, const float* a, bool bias, const float* w, Index stride, Vec* sums) {
   Vec acc[NP][G];
   REKUR_UNROLL
   for (int p = 0; p < NP; ++p) {
     REKUR_UNROLL
     for (int g = 0; g < G; ++g) acc[p][g] = bias ? load(w + p * stride + g * kWidth) : zero();
   }
-  add_products<W, G, NP>(K, a, bias ? w + G * kWidth : w, stride, acc);
+  const float* const rows = bias ? w + G * kWidth : w;
+  constexpr bool may_be_two = (NP - 1) * kWidth < 16 && W::kTogether == 1;  // few units fill few panels, and are floats
+  bool second = may_be_two && first < K;
+  Index left = second ? first : K;
+  if constexpr (Beside && may_be_two && 2 * NP * G + 2 <= kRegisters) {
+    if (second) {
+      add_two_sums<G, NP>(K, first, a, rows, stride, acc);
+      second = false;
+      left = 0;
+    }
+  }
+  add_products<W, G, NP>(left, a, rows, stride, acc);
+  if (may_be_two && second) {
+    Vec both[NP * G];  // of its own, so that `sums` may stay in registers
+    REKUR_COPY(both, acc, sizeof both);
+    add_second_sums<W, G, NP>(K, first, a, rows, stride, both);
+    REKUR_COPY(acc, both, sizeof both);
+  }
   REKUR_UNROLL
   for (int p = 0; p < NP; ++p) {
     REKUR_UNROLL
@@ -64,37 +128,56 @@ struct SingleRowInput {
   const float* products;  // those of the panels from the first one at hand, [panel][G][width], if they were made before; or null
 };
 
-// Both, in[p][g] of x and rec[p][g] of h. h_first: the other way round, for weights that the step before read last.
 template <class W, int G, int NP>
-REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, const SingleRowInput& x, const float* h, bool h_first,
-                                      Vec* in, Vec* rec) {
-  const auto of_x = [&]() REKUR_INLINED {
-    if (x.products != nullptr) {
-      REKUR_UNROLL
-      for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
-    } else {
-      single_row_product<W, G, NP>(s.I, x.x, true, panel, s.panel_stride, in);
-    }
-  };
-  const auto of_h = [&]() REKUR_INLINED {
-    single_row_product<W, G, NP>(s.H, h, s.recurrent_bias, panel + recurrent_at(s, G), s.panel_stride, rec);
-  };
-  if (h_first) {
-    of_h();
-    of_x();
+REKUR_INLINE void single_row_of_x(const SingleRow& s, const float* panel, const SingleRowInput& x, Vec* in) {
+  if (x.products != nullptr) {
+    REKUR_UNROLL
+    for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
   } else {
-    of_x();
-    of_h();
+    single_row_product<W, G, NP>(s.I, s.I, x.x, true, panel, s.panel_stride, in);
   }
 }
 
-template <int G, int NP>
-REKUR_INLINE void shared_product(WeightType type, Index K, const float* a, bool bias, const float* w, Index stride, Vec* sums) {
-  if constexpr (!kCompact) {
-    if (type == WeightType::bf16) return single_row_product<Bf16Rows, G, NP>(K, a, bias, w, stride, sums);
-    if (type == WeightType::fp16) return single_row_product<Fp16Rows, G, NP>(K, a, bias, w, stride, sums);
+template <class W, int G, int NP, bool Beside>
+REKUR_INLINE void single_row_of_h(const SingleRow& s, const float* panel, const float* h, Vec* rec) {
+  single_row_product<W, G, NP, Beside>(s.H, first_sum(s.H), h, s.recurrent_bias, panel + recurrent_at(s, G), s.panel_stride, rec);
+}
+
+// Both, h's first: compiled once for all cells of G gates, since reading takes as long.
+template <class W, int G, int NP>
+REKUR_NOINLINE void single_row_back(const SingleRow& s, const float* panel, const SingleRowInput& x, const float* h, Vec* in,
+                                    Vec* rec) {
+  single_row_of_h<W, G, NP, false>(s, panel, h, rec);
+  single_row_of_x<W, G, NP>(s, panel, x, in);
+}
+
+// Both, in[p][g] of x and rec[p][g] of h. h_first: the other way round, for weights beyond the first-level cache that the step
+// before read last.
+template <class W, int G, int NP>
+REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, const SingleRowInput& x, const float* h, bool h_first,
+                                      Vec* in, Vec* rec) {
+  if (h_first) {
+    Vec both[2 * NP * G];  // of its own, so that `in` and `rec` may stay in registers
+    single_row_back<W, G, NP>(s, panel, x, h, both, both + NP * G);
+    REKUR_UNROLL
+    for (int i = 0; i < NP * G; ++i) {
+      in[i] = both[i];
+      rec[i] = both[NP * G + i];
+    }
+    return;
   }
-  single_row_product<FloatRows, G, NP>(K, a, bias, w, stride, sums);
+  single_row_of_x<W, G, NP>(s, panel, x, in);
+  single_row_of_h<W, G, NP, true>(s, panel, h, rec);
+}
+
+template <int G, int NP>
+REKUR_INLINE void shared_product(WeightType type, Index K, Index first, const float* a, bool bias, const float* w, Index stride,
+                                 Vec* sums) {
+  if constexpr (!kCompact) {
+    if (type == WeightType::bf16) return single_row_product<Bf16Rows, G, NP>(K, first, a, bias, w, stride, sums);
+    if (type == WeightType::fp16) return single_row_product<Fp16Rows, G, NP>(K, first, a, bias, w, stride, sums);
+  }
+  single_row_product<FloatRows, G, NP>(K, first, a, bias, w, stride, sums);
 }
 
 template <int G, int NP>
@@ -104,8 +187,9 @@ REKUR_NOINLINE void shared_products(int count, const SingleRow& s, const float* 
     if (count < NP) return shared_products<G, NP - 1>(count, s, panel, x, h, h_first, in, rec);
   for (const bool recurrent : {h_first, !h_first})
     if (recurrent || x.products == nullptr)
-      shared_product<G, NP>(s.type, recurrent ? s.H : s.I, recurrent ? h : x.x, !recurrent || s.recurrent_bias,
-                            recurrent ? panel + recurrent_at(s, G) : panel, s.panel_stride, recurrent ? rec : in);
+      shared_product<G, NP>(s.type, recurrent ? s.H : s.I, recurrent ? first_sum(s.H) : s.I, recurrent ? h : x.x,
+                            !recurrent || s.recurrent_bias, recurrent ? panel + recurrent_at(s, G) : panel, s.panel_stride,
+                            recurrent ? rec : in);
     else
       for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
 }

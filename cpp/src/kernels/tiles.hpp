@@ -150,8 +150,8 @@ REKUR_INLINE auto product_tiles(WeightType type, [[maybe_unused]] Index group = 
 }
 
 template <int G>
-REKUR_INLINE void product(WeightType type, Index group, int rows, int panels, Index K, ConstRows a, const float* w,
-                          Index panel_stride, const float* bias, Index Hp, float* out, const float* ahead) {
+REKUR_INLINE void one_sum_product(WeightType type, Index group, int rows, int panels, Index K, ConstRows a, const float* w,
+                                  Index panel_stride, const float* bias, Index Hp, float* out, const float* ahead) {
   const auto tile = product_tiles<G>(type, group);
   for (int p = 0, n; p < panels; p += n) {
     n = panels_at_once(panels - p);
@@ -159,6 +159,27 @@ REKUR_INLINE void product(WeightType type, Index group, int rows, int panels, In
                           panels, ahead);
     if constexpr (!kCompact) return;
   }
+}
+
+// The second of two sums (first_sum).
+template <int G>
+REKUR_NOINLINE void add_second_sum(WeightType type, int rows, int panels, Index first, Index K, ConstRows a, const float* w,
+                                   Index panel_stride, Index Hp, float* out, const float* ahead) {
+  constexpr int MR = tile_rows(G);
+  const float* behind[MR];
+  for (int m = 0; m < rows; ++m) behind[m] = a[m] + first;
+  alignas(64) float second[(kAccumulators > MR * G ? kAccumulators : MR * G) * kWidth];
+  one_sum_product<G>(type, 0, rows, panels, K - first, behind, w + lines_of(type, first) * G * kWidth, panel_stride, nullptr, Hp,
+                     second, ahead);
+  for (Index i = 0; i < Index{rows} * panels * G * kWidth; i += kWidth) store(out + i, load(out + i) + load(second + i));
+}
+
+template <int G>
+REKUR_INLINE void product(WeightType type, Index group, int rows, int panels, Index K, ConstRows a, const float* w,
+                          Index panel_stride, const float* bias, Index Hp, float* out, const float* ahead) {
+  const Index first = group > 0 ? K : first_sum(K);
+  one_sum_product<G>(type, group, rows, panels, first, a, w, panel_stride, bias, Hp, out, ahead);
+  if (first < K) add_second_sum<G>(type, rows, panels, first, K, a, w, panel_stride, Hp, out, ahead);
 }
 
 }  // namespace

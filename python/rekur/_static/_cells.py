@@ -63,7 +63,7 @@ class _Cell:
             self.by_rows()
         if cell["phases"] > len(cell["parts"]):
             source = self.slot(next(p["slot"] for p in cell["products"] if p["projects"]))
-            self.product(H, self.P, self.P, [0], source, projection, "nullptr", self.states[0])
+            self.product("step_product", H, self.P, self.P, [0], source, projection, "nullptr", self.states[0])
         self.outputs()
 
     def blocks(self) -> list[tuple[int, int]]:
@@ -86,12 +86,14 @@ class _Cell:
         sums: list[str] = []  # statements
         count = 0
 
-        def take(name: str, K: int, row: int, columns: list[int], a: str, weights: str, bias: str) -> None:
+        def take(
+            function: str, name: str, K: int, row: int, columns: list[int], a: str, weights: str, bias: str
+        ) -> None:
             nonlocal count
             count += len(columns)
             at = ", ".join(str(c * H) for c in columns)
             sums.append(f"Vec {name}[{len(columns)} * N];")
-            sums.append(f"panel_sums<{K}, {row}, {at}>(g, {self.row(K, a, weights)}, {weights}, {bias}, i, {name});")
+            sums.append(f"{function}<{K}, {row}, {at}>(g, {self.row(K, a, weights)}, {weights}, {bias}, i, {name});")
 
         x_blocks = [index for place, index in part["inputs"] if place == "input"]
         if x_blocks:
@@ -99,6 +101,7 @@ class _Cell:
             columns = [cell["kernel_block"][cell["x_first"] + index] for index in x_blocks]
             row = cell["kernel_blocks"] * H
             take(
+                "panel_sums",
                 name,
                 self.layer.features,
                 row,
@@ -120,7 +123,9 @@ class _Cell:
             source = self.states[p["state"]] if p["state"] >= 0 else self.slot(p["slot"])
             multiplied |= {p["state"]} if p["state"] >= 0 and not p["int8"] else set()  # a rounded row is a copy
             rows, row = self.P if p["state"] == 0 else H, cell["recurrent_blocks"] * H
-            take(name, rows, row, columns, source, self.weights["recurrent"], self.weights["recurrent_bias"])
+            take(
+                "step_sums", name, rows, row, columns, source, self.weights["recurrent"], self.weights["recurrent_bias"]
+            )
             places |= {("product", b): f"{name}[{n} * N + p]" for n, (b, _) in enumerate(read)}
         groups = w.name("Groups")
         w.line(f"using {groups} = PanelGroups<{H}, {max(count, 1)}>;")
@@ -163,7 +168,7 @@ class _Cell:
         columns = [cell["kernel_block"][cell["x_first"] + i] for i in range(cell["x_count"])]
         if columns:
             x, kernel, bias = self.layer.inputs[0], self.weights["kernel"], self.weights["bias"]
-            self.product(self.layer.features, own, H, columns, x, kernel, bias, self.input)
+            self.product("product", self.layer.features, own, H, columns, x, kernel, bias, self.input)
         for phase, part in enumerate(cell["parts"]):
             at = 0
             for p in cell["products"]:
@@ -174,13 +179,16 @@ class _Cell:
                     rows, row = self.P if p["state"] == 0 else H, cell["recurrent_blocks"] * H
                     columns = [cell["recurrent_block"][p["first"] + i] for i in range(p["count"])]
                     weights, bias = self.weights["recurrent"], self.weights["recurrent_bias"]
-                    self.product(rows, row, H, columns, source, weights, bias, f"{self.products} + {at}")
+                    to = f"{self.products} + {at}"
+                    self.product("step_product", rows, row, H, columns, source, weights, bias, to)
                 at += p["count"] * self.block
             self.equations(part)
 
-    def product(self, K: int, row: int, N: int, columns: list[int], a: str, weights: str, bias: str, to: str) -> None:
+    def product(
+        self, function: str, K: int, row: int, N: int, columns: list[int], a: str, weights: str, bias: str, to: str
+    ) -> None:
         places = ", ".join(str(c * N) for c in columns)
-        self.w.line(f"product<{K}, {row}, {N}, {places}>({self.row(K, a, weights)}, {weights}, {bias}, {to});")
+        self.w.line(f"{function}<{K}, {row}, {N}, {places}>({self.row(K, a, weights)}, {weights}, {bias}, {to});")
 
     def slot(self, number: int) -> str:
         if number not in self.slots:

@@ -21,7 +21,8 @@ _STEPS, _WEIGHTS = "rekur/detail/static_steps.hpp", "rekur/detail/weights.hpp"
 _ROWS = ("rekur/detail/int8.hpp", "rekur/detail/static_int8.hpp")
 _TYPES = {"f4": "float", "u2": "uint16_t", "i1": "int8_t", "i4": "int32_t"}
 _OWN_MACROS = (
-    "REKUR_STATIC_ISA", "REKUR_STATIC_BYTES", "REKUR_STATIC_DOT", "REKUR_VEC_BYTES", "REKUR_SIMD_NAMESPACE",
+    "REKUR_STATIC_ISA", "REKUR_STATIC_BYTES", "REKUR_STATIC_DOT", "REKUR_STATIC_NEAR",
+    "REKUR_VEC_BYTES", "REKUR_SIMD_NAMESPACE",
 )  # fmt: skip
 # Products and sums are rounded one by one, as the engine's are, whatever -ffp-contract says.
 _BEGIN = """\

@@ -48,6 +48,17 @@ REKUR_INLINE void panel_sums(Panels<N>, const Int8Row<K>& row, const Int8Matrix&
   int8_product<blocks * N, Row>(row, w, bias, sum, [&](int v) REKUR_INLINED { return first[v / N] + i + v % N * kWidth; });
 }
 
+// Sums of integers are one in any order.
+template <int K, int Row, int... Column, int N>
+REKUR_INLINE void step_sums(Panels<N> panels, const Int8Row<K>& row, const Int8Matrix& w, const float* bias, int i, Vec* sum) {
+  panel_sums<K, Row, Column...>(panels, row, w, bias, i, sum);
+}
+
+template <int K, int Row, int N, int... Column>
+REKUR_INLINE void step_product(const Int8Row<K>& row, const Int8Matrix& w, const float* bias, float* to) {
+  product<K, Row, N, Column...>(row, w, bias, to);
+}
+
 // Rows of a table, [Rows][N] and a scale a column.
 template <int Rows, int N>
 REKUR_INLINE void embedding(const std::int32_t* id, const std::int8_t* table, const float* scales, float* y) {

@@ -146,6 +146,34 @@ REKUR_INLINE void panel_sums(Panels<N>, const float* a, const W* w, const float*
   }
 }
 
+// Products of a step, which may be two sums (first_sum).
+template <int K, int Row, int... Column, int N, class W>
+REKUR_INLINE void step_sums(Panels<N> panels, const float* a, const W* w, const float* bias, int i, Vec* sum) {
+  constexpr int first = first_sum(K);
+  panel_sums<first, Row, Column...>(panels, a, w, bias, i, sum);
+  if constexpr (first < K) {
+    constexpr int count = sizeof...(Column) * N;
+    Vec second[count];
+    panel_sums<K - first, Row, Column...>(panels, a + first, w + first * Row, nullptr, i, second);
+    REKUR_UNROLL
+    for (int n = 0; n < count; ++n) sum[n] += second[n];
+  }
+}
+
+template <int K, int Row, int N, int... Column, class W>
+REKUR_INLINE void step_product(const float* a, const W* w, const float* bias, float* to) {
+  constexpr int first = first_sum(K);
+  product<first, Row, N, Column...>(a, w, bias, to);
+  if constexpr (first < K) {
+    alignas(64) float second[sizeof...(Column) * lines(N)];
+    product<K - first, Row, N, Column...>(a + first, w + first * Row, nullptr, second);
+    for (int block = 0; block < static_cast<int>(sizeof...(Column)); ++block) {
+      float* const own = to + block * lines(N);
+      map<N>(own, second + block * lines(N), own, [](Vec u, Vec v) REKUR_INLINED { return u + v; });
+    }
+  }
+}
+
 // Each channel by itself: y = bias + Σ_k x[k] w[k], rows of `Stride` numbers of x.
 template <int Taps, int N, class W>
 REKUR_INLINE void depthwise(const float* x, const W* w, const float* bias, float* y) {

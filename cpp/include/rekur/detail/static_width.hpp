@@ -285,9 +285,36 @@ REKUR_INLINE void pass_sums(const RowOf<K, Type>& a, const Panels<K, Slots, Unit
   }
 }
 
+// The same of a recurrent product, which may be two sums (first_sum).
+template <int K, int Slots, int NP, WeightType Type, int Units, int PassPanels>
+REKUR_INLINE void recurrent_pass_sums(const RowOf<K, Type>& a, const Panels<K, Slots, Units, PassPanels, Type>& w,
+                                      const Scales<Slots, Units, PassPanels, Type>& scales, int panel, const float* bias,
+                                      Vec* sum) {
+  constexpr int N = NP * Slots, first = static_cast<int>(first_sum(K));
+  if constexpr (first == K || Type == WeightType::int8) {
+    pass_sums<K, Slots, NP>(a, w, scales, panel, bias, sum);
+  } else {
+    using W = typename RowsOf<Type>::W;
+    const float *const at = w.pass(panel), *const behind = at + first / W::kTogether * N * kWidth;
+    Vec second[N];
+    start<N>(bias, sum);
+    start<N>(nullptr, second);
+    if constexpr (K == 2 * first && 2 * N + 2 <= kRegisters) {
+      accumulate_both<W, first, N, N>(a.x, at, sum, a.x + first, behind, second);
+    } else {
+      accumulate<W, 0, first, N>(a.x, at, sum);
+      accumulate<W, 0, K - first, N>(a.x + first, behind, second);
+    }
+    REKUR_UNROLL
+    for (int n = 0; n < N; ++n) sum[n] += second[n];
+  }
+}
+
 inline constexpr int kStaticSums = kRegisters == 32 ? 24 : 12;  // the rest holds a broadcast, and weights where they must
-inline constexpr int kStreamedSums = 8;                         // two units, four cycles: enough to hide the latency of fma
-inline constexpr int kNearBytes = 32 * 1024;                    // what a first-level cache holds besides other things
+// Of weights beyond the first-level cache: two units, four cycles, enough to hide the latency of fma. Of narrow vectors a pass is
+// short, and three gates' sums of two panels would be too few.
+inline constexpr int kStreamedSums = kRegisters == 32 ? 8 : 12;
+inline constexpr int kNearBytes = REKUR_STATIC_NEAR;  // what a first-level cache holds besides other things
 
 // Panels of a pass: as many as `sums` hold, dealt out evenly.
 constexpr int pass_panels(int panels, int slots, int sums) {
@@ -435,7 +462,7 @@ class RecurrentCore {
       accumulate<W, common, Hidden, G>(s.from.x, recurrent, rec);
     } else {
       pass_sums<In, Phase::x_count, NP>(s.x, w.input, w.input_scales, panel, w.input_bias.pass(panel), in);
-      pass_sums<Hidden, Phase::count, NP>(s.from, w.recurrent, w.recurrent_scales, panel, recurrent_bias, rec);
+      recurrent_pass_sums<Hidden, Phase::count, NP>(s.from, w.recurrent, w.recurrent_scales, panel, recurrent_bias, rec);
     }
     finish<P, NP>(panel, in, rec, s);
   }
