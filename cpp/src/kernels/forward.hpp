@@ -196,8 +196,9 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level
   // cache go in small blocks: the one read last is still there when the next step begins with it.
   const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
-  const int most = s.rows == 1 && !near ? single_row_panels(G) : tile_panels(G, tiles == 1 ? static_cast<int>(s.rows) : MR);
-  const Index blocks = (panels + most - 1) / most;
+  // Dealt out evenly, so that no block of a single panel is left over, which would wait for its few sums.
+  const int fit = s.rows == 1 && !near ? single_row_panels(G) : tile_panels(G, tiles == 1 ? static_cast<int>(s.rows) : MR);
+  const Index blocks = (panels + fit - 1) / fit, most = blocks > 1 ? (panels + blocks - 1) / blocks : fit;
   alignas(64) float products[(kAccumulators > most_rows * G ? kAccumulators : most_rows * G) * kWidth];
   for (Index i = 0; i < blocks; ++i) {
     const Index block = s.descending ? blocks - 1 - i : i;
@@ -243,9 +244,31 @@ void forward_step(const StepForward& s) {
 }
 
 #if REKUR_EQUATIONS
+// Of one row of a stream, where every instruction on the way counts.
+template <int G>
+void row_products(const StepProduct& s) {
+  const Index begin = s.begin / kWidth, panels = s.end / kWidth - begin, stride = s.H * G * kWidth;
+  const Index fit = panels * stride * static_cast<Index>(sizeof(float)) <= kFirstCache ? tile_panels(G, 1) : single_row_panels(G);
+  const Index blocks = (panels + fit - 1) / fit;
+  alignas(64) float products[kAccumulators * kWidth];
+  for (Index i = 0; i < blocks; ++i) {
+    const Index block = s.descending ? blocks - 1 - i : i;
+    const Index p = begin + block * panels / blocks, taken = begin + (block + 1) * panels / blocks - p;
+    const float* const w = s.weights + p * stride;
+    product<G>(s.type, 0, 1, static_cast<int>(taken), s.product_length, s.from, w, stride, s.bias ? s.bias + p * kWidth : nullptr,
+               s.Hp, products, w);
+    const float* from = products;
+    for (float *to = s.to + p * kWidth, *const end = to + taken * kWidth; to != end; to += kWidth) {
+      REKUR_UNROLL
+      for (int g = 0; g < G; ++g, from += kWidth) store(to + g * s.Hp, load(from));
+    }
+  }
+}
+
 // The product alone: block g of row m to s.to + m·to_stride + g·Hp.
 template <int G>
 void step_product(const StepProduct& s) {
+  if (!kCompact && s.rows == 1 && s.type == WeightType::float32) return row_products<G>(s);
   const auto keep = [](const StepProduct& p, Index m0, int rows, Index panel0, int panels, const float* products) {
     for (int m = 0; m < rows; ++m) {
       float* const to = p.to + (m0 + m) * p.to_stride + panel0 * kWidth;

@@ -172,12 +172,21 @@ bool Program::forward_again(int phase, const ProgramAgain& step) const noexcept 
   simd::Operand* operand = left.operands;
   if (operand == nullptr) return false;
   for (const Stand& s : part.inputs) {
-    operand->data =
-        s.place == Place::before ? const_cast<float*>(step.before[s.index]) + step.begin : operand->data + operand->step;
+    if (s.place == Place::before)
+      operand->data = const_cast<float*>(step.before[s.index]) + step.begin;
+    else if (s.place == Place::input && step.input)
+      operand->data = const_cast<float*>(step.input) + s.index * step.Hp + step.begin;
+    else
+      operand->data += operand->step;
     ++operand;
   }
   for (const Stand& s : part.outputs) {
-    operand->data = s.place == Place::after ? step.after[s.index] + step.begin : operand->data + operand->step;
+    if (s.place == Place::after)
+      operand->data = step.after[s.index] + step.begin;
+    else if (s.place == Place::y && step.y)
+      operand->data = step.y[0] + step.begin;
+    else
+      operand->data += operand->step;
     ++operand;
   }
   run_again(part, left, step);

@@ -72,6 +72,10 @@ struct ProgramAgain {
   bool training;
   const simd::Kernels* kernels;
   float* memory;
+  // Where a stream has these; else null.
+  Index Hp = 0;
+  const float* input = nullptr;
+  Rows y = nullptr;
 };
 
 // The same of a backward pass: all but the states before the step.

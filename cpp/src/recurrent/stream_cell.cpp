@@ -10,8 +10,6 @@
 namespace rekur::recurrent {
 namespace {
 
-constexpr Index kAddress = sizeof(void*) / sizeof(float);  // floats that hold an address
-
 // The weights as SingleRow says, panel after panel.
 class PanelWriter {
  public:
@@ -74,6 +72,7 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
       Pp_(Hp_),
       simd_(&isa::kernels()),
       kernels_(Engine::impl(engine_).steps()) {
+  count_blocks();
   const Recurrence::Impl& r = Engine::impl(engine_);
   engine_.set_precision(precision);
   const std::vector<Product>& products = r.cell.products;
@@ -96,9 +95,11 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
            cell.peepholes;
   };
   packed_ = {r.I, r.H, (r.H + width - 1) / width, vectors(r.I, r.H) * width, cell.recurrent_bias, WeightType::float32, nullptr};
-  packed_.type = isa::kept_as(element_count({packed_.panels, packed_.panel_stride}),
-                              {{weights.kernel, static_cast<std::size_t>(r.I * columns)},
-                               {weights.recurrent_kernel, static_cast<std::size_t>(r.H * columns)}});
+  // The products of few units are two sums, which the kernels make of floats.
+  if (r.H > 16)
+    packed_.type = isa::kept_as(element_count({packed_.panels, packed_.panel_stride}),
+                                {{weights.kernel, static_cast<std::size_t>(r.I * columns)},
+                                 {weights.recurrent_kernel, static_cast<std::size_t>(r.H * columns)}});
   if (packed_.type != WeightType::float32) packed_.panel_stride = vectors((r.I + 1) / 2, (r.H + 1) / 2) * width;
   float* const to = panels_.claim(
       element_count({packed_.panels, packed_.panel_stride}),
@@ -111,6 +112,17 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
 }
 
 #if REKUR_EQUATIONS
+struct StreamCell::ProgramStep {
+  Index batch;
+  int turn;
+  const float* const* step_inputs;
+  const float* projections;
+  float *products, *addresses, *memory;
+  float *const *before = nullptr, *const *after = nullptr;  // by state
+
+  float** rows(Index i) const { return reinterpret_cast<float**>(addresses + i * batch * kAddress); }
+};
+
 StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
                        const Weights<const float>& weights, Precision precision)
     : engine_(program, input_size, hidden_size, projection_size, weights.bias != nullptr),
@@ -119,28 +131,90 @@ StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size,
       Pp_(padded(engine_.state_width(0))),
       simd_(&isa::kernels()),
       steps_(&isa::table().steps) {
+  count_blocks();
   engine_.set_precision(precision);
   engine_.prepare(weights, 1);
+  prepare_row();
+}
+
+void StreamCell::prepare_row() {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  by_row_ = r.cell.phases == 1 && !r.cell.projects && program_->step_inputs() == 0 && r.narrow_input() + r.narrow_step() == 0;
+  if (!by_row_) return;
+  for (std::size_t i = 0; i < r.cell.products.size(); ++i) {
+    const Product& product = r.cell.products[i];
+    kernels::StepProduct s{};
+    s.rows = 1;
+    s.H = s.product_length = r.rows(product);
+    s.Hp = s.end = Hp_;
+    s.weights = r.packed.recurrent[i].data();
+    s.type = r.packed.type[i];
+    s.bias = r.cell.recurrent_bias ? r.packed.recurrent_bias[i].data() : nullptr;
+    row_.push_back({s, product.state, product.count});
+  }
+}
+
+// One step of one row behind the input's product.
+void StreamCell::step_row(int turn, const float* projections, float* y, float* memory) const noexcept {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  float* const own = memory + state_places() * state_size(1);
+  float *before[kMostStates], *after[kMostStates];
+  for (int k = 0; k < states(); ++k) {
+    before[k] = memory + state(k, turn, 1);
+    after[k] = memory + state(k, 1 - turn, 1);
+  }
+  float* const products = own + r.cell.x_count * Hp_;
+  float* to = products;
+  for (const RowProduct& of : row_) {
+    kernels::StepProduct s = of.product;
+    const float* const from = before[of.state];
+    s.from = &from;
+    s.descending = turn != 0;
+    s.to = to;
+    to += of.count * Hp_;
+    steps_->product[of.count - 1](s);
+  }
+  float* const sources = sources_of(own, 1);
+  // All but the states, the output and the input's product is where it was in the step before.
+  const ProgramAgain again{.rows = 1,
+                           .begin = 0,
+                           .end = r.H,
+                           .before = before,
+                           .after = after,
+                           .training = false,
+                           .kernels = simd_,
+                           .memory = sources + whole_lines((1 + kMostStepInputs) * kAddress),
+                           .Hp = Hp_,
+                           .input = projections,
+                           .y = &y};
+  if (program_->forward_again(0, again)) return;
+  const ProgramStep step{1, turn, nullptr, projections, products, addresses_of(own, 1), memory, before, after};
+  step.rows(2)[0] = y;
+  equations(step, 0);
+}
+
+float* StreamCell::sources_of(float* own, Index batch) const {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  return narrow_of(own, batch) + batch * (r.narrow_input() + r.narrow_step());
 }
 #endif
 
 // The projections, of a cell of several phases the records, and a program's products.
-Index StreamCell::blocks() const {
+void StreamCell::count_blocks() {
   const Description& cell = engine_.description();
-  Index blocks = cell.x_count + (cell.phases > 1 ? cell.slots : 0);
+  blocks_ = cell.x_count + (cell.phases > 1 ? cell.slots : 0);
 #if REKUR_EQUATIONS
-  if (program_) blocks += program_->product_blocks();
+  if (program_) blocks_ += program_->product_blocks();
 #endif
-  return blocks;
 }
 
-// Beyond the states, of the engine's kernels alone: what blocks() says, the addresses of the rows of x, projections, y and records,
+// Beyond the states, of the engine's kernels alone: what blocks_ says, the addresses of the rows of x, projections, y and records,
 // the rows that are rounded for products, and for a program those of its inputs and sources and the memory that its code needs.
 Index StreamCell::memory(Index batch) const {
-  element_count({batch + 16, Hp_, 16 + blocks()});  // more than all of it: finds what overflows
+  element_count({batch + 16, Hp_, 16 + blocks_});  // more than all of it: finds what overflows
   Index size = state_places() * state_size(batch);
   if (single_row_) return size;
-  size += whole_lines(batch * blocks() * Hp_) + whole_lines(batch * 4 * kAddress);
+  size += whole_lines(batch * blocks_ * Hp_) + whole_lines(batch * 4 * kAddress);
   const Recurrence::Impl& r = Engine::impl(engine_);
   element_count({batch, r.narrow_input() + r.narrow_step() + 1});
   size += batch * (r.narrow_input() + r.narrow_step());
@@ -148,11 +222,6 @@ Index StreamCell::memory(Index batch) const {
   if (program_) size += whole_lines(batch * (1 + kMostStepInputs) * kAddress) + program_->memory(batch, engine_.hidden_size());
 #endif
   return size;
-}
-
-// Where the rows that are rounded for products stand: of x, then of what a step multiplies. own: behind the states.
-float* StreamCell::narrow_of(float* own, Index batch) const {
-  return own + whole_lines(batch * blocks() * Hp_) + whole_lines(batch * 4 * kAddress);
 }
 
 Index StreamCell::block_memory(Index batch, Index steps) const {
@@ -167,11 +236,18 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
   const Index X = r.cell.x_count * Hp_, rows = count * batch;
   float* const own = memory + state_places() * state_size(batch);
   float* const projections = count > 1 ? block : own;
-  float* const addresses = count > 1 ? block + whole_lines(rows * X) : own + whole_lines(batch * blocks() * Hp_);
+  float* const addresses = count > 1 ? block + whole_lines(rows * X) : addresses_of(own, batch);
   const float** const x_rows = reinterpret_cast<const float**>(addresses);
   float** const projection_rows = reinterpret_cast<float**>(addresses + rows * kAddress);
 #if REKUR_INT8
   if (int8_step_ && count == 1 && r.packed.input_type == WeightType::int8) return step_int8(turn, x, nullptr, y, memory, room);
+#endif
+#if REKUR_EQUATIONS
+  const bool by_row = by_row_ && batch == 1;
+  if (by_row && count == 1) {
+    r.input_product(*simd_, 1, 0, &x, nullptr, &own);
+    return step_row(turn, own, y, memory);
+  }
 #endif
   for (Index row = 0; row < rows; ++row) {
     x_rows[row] = x + row * r.I;
@@ -182,6 +258,10 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
   const float* now[kMostStepInputs];
   for (Index t = 0; t < count; ++t, turn = 1 - turn) {
 #if REKUR_EQUATIONS
+    if (by_row) {
+      step_row(turn, projections + t * X, y + t * r.P, memory);
+      continue;
+    }
     for (int i = 0; program_ && i < program_->step_inputs(); ++i)
       now[i] = step_inputs[i] + t * batch * (program_->step_by_row(i) ? 1 : r.H);
 #else
@@ -216,7 +296,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* projections, cons
   const Index record = cell.phases > 1 ? cell.slots * Hp_ : 0;
   float* const own = memory + state_places() * state_size(batch);
   float* const records = own + batch * cell.x_count * Hp_;
-  float* const addresses = own + whole_lines(batch * blocks() * Hp_);
+  float* const addresses = addresses_of(own, batch);
   const auto rows = [&](Index i) { return reinterpret_cast<float**>(addresses + i * batch * kAddress); };
   float **const y_rows = rows(2), **const record_rows = rows(3);
   for (Index row = 0; row < batch; ++row) {
@@ -224,7 +304,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* projections, cons
     record_rows[row] = records + row * record;
   }
 #if REKUR_EQUATIONS
-  if (program_) return step_program(batch, turn, step_inputs, projections, records + batch * record, addresses, memory);
+  if (program_) return step_program({batch, turn, step_inputs, projections, records + batch * record, addresses, memory});
 #endif
   static_cast<void>(step_inputs);
   kernels::StepForward s{};
@@ -251,40 +331,19 @@ void StreamCell::step_rows(Index batch, int turn, const float* projections, cons
 }
 
 #if REKUR_EQUATIONS
-void StreamCell::step_program(Index batch, int turn, const float* const* step_inputs, const float* projections, float* products,
-                              float* addresses, float* memory) const noexcept {
+void StreamCell::step_program(const ProgramStep& step) const noexcept {
   const Recurrence::Impl& r = Engine::impl(engine_);
-  float** const y_rows = reinterpret_cast<float**>(addresses + 2 * batch * kAddress);
-  float** const record_rows = reinterpret_cast<float**>(addresses + 3 * batch * kAddress);
-  const float** const more =
-      reinterpret_cast<const float**>(addresses + whole_lines(batch * 4 * kAddress) + batch * (r.narrow_input() + r.narrow_step()));
+  const Index batch = step.batch;
+  float* const own = step.memory + state_places() * state_size(batch);
   float *before[kMostStates], *after[kMostStates];
   for (int k = 0; k < states(); ++k) {
-    before[k] = memory + state(k, turn, batch);
-    after[k] = memory + state(k, 1 - turn, batch);
+    before[k] = step.memory + state(k, step.turn, batch);
+    after[k] = step.memory + state(k, 1 - step.turn, batch);
   }
-  ConstRows step[kMostStepInputs];
-  for (int i = 0; i < program_->step_inputs(); ++i) {
-    const float** const rows = more + (1 + i) * batch;
-    for (Index row = 0; row < batch; ++row) rows[row] = step_inputs[i] + row * (program_->step_by_row(i) ? 1 : r.H);
-    step[i] = rows;
-  }
-  ProgramForward s{};
-  s.rows = batch;
-  s.H = s.end = r.H;
-  s.Hp = Hp_;
-  s.even = true;
-  s.input = projections;
-  s.products = products;
-  s.before = before;
-  s.after = after;
-  s.unit_weights = r.packed.unit_weights.data();
-  s.step = step;
-  s.y = y_rows;
-  s.tape = r.cell.phases > 1 ? record_rows : nullptr;
-  s.kernels = simd_;
-  s.memory = addresses + whole_lines(batch * 4 * kAddress) + batch * (r.narrow_input() + r.narrow_step()) +
-             whole_lines(batch * (1 + kMostStepInputs) * kAddress);
+  float* const sources = sources_of(own, batch);
+  ProgramStep now = step;
+  now.before = before;
+  now.after = after;
   for (int p = 0; p < r.cell.phases; ++p) {
     const bool projects = r.projects(p);
     program_products(r, {.phase = p,
@@ -292,19 +351,63 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
                          .Hp = Hp_,
                          .Pp = Pp_,
                          .end = projects ? Pp_ : Hp_,
-                         .descending = turn != 0,
+                         .descending = step.turn != 0,
                          .before = before,
                          .projected = after[0],
-                         .tape = record_rows,
-                         .products = products,
-                         .sources = more,
-                         .narrow = narrow_of(memory + state_places() * state_size(batch), batch) + batch * r.narrow_input(),
+                         .tape = step.rows(3),
+                         .products = step.products,
+                         .sources = reinterpret_cast<const float**>(sources),
+                         .narrow = narrow_of(own, batch) + batch * r.narrow_input(),
                          .steps = *steps_});
-    if (!projects)
-      program_->forward(p, s);
-    else
-      for (Index row = 0; row < batch; ++row) std::copy_n(after[0] + row * Pp_, r.P, y_rows[row]);
+    if (projects) {
+      for (Index row = 0; row < batch; ++row) std::copy_n(after[0] + row * Pp_, r.P, step.rows(2)[row]);
+      continue;
+    }
+    // What a step of its own is given stands anywhere; all else is where it was in the step before.
+    if (program_->step_inputs() > 0 ||
+        !program_->forward_again(p, {.rows = batch,
+                                     .begin = 0,
+                                     .end = r.H,
+                                     .before = before,
+                                     .after = after,
+                                     .training = false,
+                                     .kernels = simd_,
+                                     .memory = sources + whole_lines(batch * (1 + kMostStepInputs) * kAddress),
+                                     .Hp = Hp_,
+                                     .input = step.projections,
+                                     .y = step.rows(2)}))
+      equations(now, p);
   }
+}
+
+// A phase whose operands have to be found.
+void StreamCell::equations(const ProgramStep& step, int phase) const noexcept {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  const Index batch = step.batch;
+  float* const sources = sources_of(step.memory + state_places() * state_size(batch), batch);
+  const float** const more = reinterpret_cast<const float**>(sources);
+  ConstRows given[kMostStepInputs];
+  for (int i = 0; i < program_->step_inputs(); ++i) {
+    const float** const rows = more + (1 + i) * batch;
+    for (Index row = 0; row < batch; ++row) rows[row] = step.step_inputs[i] + row * (program_->step_by_row(i) ? 1 : r.H);
+    given[i] = rows;
+  }
+  ProgramForward s{};
+  s.rows = batch;
+  s.H = s.end = r.H;
+  s.Hp = Hp_;
+  s.even = true;
+  s.input = step.projections;
+  s.products = step.products;
+  s.before = step.before;
+  s.after = step.after;
+  s.unit_weights = r.packed.unit_weights.data();
+  s.step = given;
+  s.y = step.rows(2);
+  s.tape = r.cell.phases > 1 ? step.rows(3) : nullptr;
+  s.kernels = simd_;
+  s.memory = sources + whole_lines(batch * (1 + kMostStepInputs) * kAddress);
+  program_->forward(phase, s);
 }
 #endif
 

@@ -1,6 +1,8 @@
 // A recurrent layer as a stream steps it: weights packed once, for the ISA in use then; no thread but the caller's.
 #pragma once
 
+#include <vector>
+
 #include "recurrent/recurrence.hpp"
 
 namespace rekur::recurrent {
@@ -48,21 +50,40 @@ class StreamCell {
   Index state_places() const { return program_ ? 2 * states() : 3; }
 
   Index state_size(Index batch) const { return whole_lines(batch * Hp_); }
-  Index blocks() const;  // of Hp floats a row, beyond the states
-  float* narrow_of(float* own, Index batch) const;
+  void count_blocks();
+  // Where the rows that are rounded for products stand: of x, then of what a step multiplies. own: behind the states.
+  float* narrow_of(float* own, Index batch) const { return addresses_of(own, batch) + whole_lines(batch * 4 * kAddress); }
+  float* addresses_of(float* own, Index batch) const { return own + whole_lines(batch * blocks_ * Hp_); }
   void step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,
                  float* memory) const noexcept;
 #if REKUR_EQUATIONS
-  void step_program(Index batch, int turn, const float* const* step_inputs, const float* projections, float* products,
-                    float* addresses, float* memory) const noexcept;
+  struct ProgramStep;
+  void step_program(const ProgramStep& step) const noexcept;
+  void equations(const ProgramStep& step, int phase) const noexcept;
+  void prepare_row();
+  void step_row(int turn, const float* projections, float* y, float* memory) const noexcept;
+  // Behind the rows that are rounded: the addresses of what is multiplied and of a step's inputs, then the memory of the code.
+  float* sources_of(float* own, Index batch) const;
 #endif
+
+  static constexpr Index kAddress = sizeof(void*) / sizeof(float);  // floats that hold an address
 
   Recurrence engine_;                 // prepared where its kernels do the step
   const Program* program_ = nullptr;  // the engine's own
   Index Hp_, Pp_;
+  Index blocks_ = 0;  // of Hp floats a row, beyond the states
   const simd::Kernels* simd_;
   kernels::CellSteps kernels_{};
   [[maybe_unused]] const kernels::Steps* steps_ = nullptr;
+#if REKUR_EQUATIONS
+  // Of a program of one phase that reads no inputs of a step and rounds nothing, what one row's step needs, made once.
+  struct RowProduct {
+    kernels::StepProduct product;
+    int state, count;
+  };
+  std::vector<RowProduct> row_;
+  bool by_row_ = false;
+#endif
   kernels::SingleRowSteps single_row_ = nullptr;  // what does the steps instead, if not null
   kernels::SingleRow packed_{};
 #if REKUR_INT8

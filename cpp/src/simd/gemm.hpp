@@ -109,6 +109,14 @@ inline Index vectors_in(Index n, Index n1) { return (smaller(kPanel, n1 - n) + k
 inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                  bool accumulate) {
   const Start first = accumulate ? Start::c : bias ? Start::bias : Start::zero;
+  if (M == 1 && K <= kBlockK) {  // of a stream, where every instruction on the way counts
+    for (Index n = 0; n < N; n += kPanel, b_packed += K * kPanel) {
+      const Index left = N - n, vectors = left < kPanel ? (left + kWidth - 1) / kWidth : kPanelVectors;
+      gemm_tiles(vectors)[0](K, a, 0, b_packed, vectors * kWidth, first, bias ? bias + n : nullptr, c, c_offset + n,
+                             smaller(left - (vectors - 1) * kWidth, kWidth), left > kPanel ? b_packed + K * kPanel : b_packed);
+    }
+    return;
+  }
   for (Index m0 = 0; m0 < M; m0 += kBlockM) {
     const RowTiles tiles(smaller(kBlockM, M - m0));
     // The block over K that is not the first goes on from C: storing and loading a float leaves it as it was.
