@@ -255,11 +255,17 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 #undef REKUR_STATIC_ISA
 #undef REKUR_STATIC_BYTES
 #undef REKUR_STATIC_DOT
+#undef REKUR_STATIC_NEAR
 #undef REKUR_VEC_BYTES
 #undef REKUR_SIMD_NAMESPACE
 #if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__) && \
     defined(__AVX512VNNI__)
+#if defined(__AVXVNNI__)
+#define REKUR_STATIC_ISA static_avx512_avxvnni
+#define REKUR_STATIC_NEAR (44 * 1024)
+#else
 #define REKUR_STATIC_ISA static_avx512_vnni
+#endif
 #define REKUR_STATIC_BYTES 64
 #define REKUR_STATIC_DOT 1
 #elif defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
@@ -310,6 +316,9 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 #else
 #define REKUR_STATIC_ISA static_generic
 #define REKUR_STATIC_BYTES 16
+#endif
+#ifndef REKUR_STATIC_NEAR
+#define REKUR_STATIC_NEAR (32 * 1024)
 #endif
 #ifndef REKUR_STATIC_DOT
 #define REKUR_STATIC_DOT 0
@@ -496,6 +505,11 @@ REKUR_INLINE void store(float* p, Vec v) { REKUR_COPY(p, &v, sizeof v); }
 REKUR_INLINE Vec set1(float s) { return s - Vec{}; }
 REKUR_INLINE Vec zero() { return Vec{}; }
 REKUR_INLINE IVec set1i(int32_t s) { return s - IVec{}; }
+#if REKUR_VEC_BYTES == 64 || defined(__FMA__) || (defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)) || defined(REKUR_FUSES)
+inline constexpr bool kFused = true;
+#else
+inline constexpr bool kFused = false;
+#endif
 REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #if REKUR_VEC_BYTES == 64
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -594,6 +608,7 @@ REKUR_INLINE Vec first_lanes(Vec v, Index n) {
   return select(index < static_cast<int32_t>(n), v, zero());
 }
 REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
+constexpr Index first_sum(Index K) { return K >= 4 && K <= 16 ? (K + 2) / 4 * 2 : K; }
 inline constexpr int kSixteen = 16 / kWidth;
 REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
   typedef float Four REKUR_VECTOR(16);
@@ -658,13 +673,25 @@ REKUR_INLINE Reduced reduce(Vec x, Vec y, float times) {
   const Vec n = shifted - set1(kRound);
   return {n, as_int(shifted), fma(n, set1(-0.693359375f), x) + fma(n, set1(2.12194440e-4f), zero())};
 }
-REKUR_INLINE Vec expm1_reduced(Vec r) {
+REKUR_INLINE Reduced reduce_soon(Vec x, Vec y, float times) {
+  if constexpr (!kFused) return reduce(x, y, times);
+  const Vec shifted = fma(y, set1(times * 1.44269504088896341f), set1(kRound));
+  const Vec n = shifted - set1(kRound);
+  return {n, as_int(shifted), fma(n, set1(-0x1.62e43p-1f), x)};
+}
+inline constexpr float kRest = 0x1.05c61p-29f;
+REKUR_INLINE Vec expm1_reduced(Vec r, Vec first) {
   const Vec r2 = r * r;
   const Vec low = fma(set1(0x1.55548ep-3f), r, set1(0.5f)), high = fma(set1(0x1.123c78p-7f), r, set1(0x1.55545cp-5f));
-  return fma(fma(set1(0x1.6db5bcp-10f), r2, high), r2 * r2, fma(low, r2, r));
+  return fma(fma(set1(0x1.6db5bcp-10f), r2, high), r2 * r2, fma(low, r2, first));
 }
+REKUR_INLINE Vec expm1_reduced(Vec r) { return expm1_reduced(r, r); }
 REKUR_INLINE Vec power_of_two(IVec n_bits) {
   const UVec biased = (UVec)n_bits - (uint32_t)(kRoundBits - 127);
+  return (Vec)(biased << 23);
+}
+REKUR_INLINE Vec inverse_power_of_two(IVec n_bits) {
+  const UVec biased = (uint32_t)(kRoundBits + 127) - (UVec)n_bits;
   return (Vec)(biased << 23);
 }
 REKUR_INLINE Vec exp_below(Vec x) {
@@ -689,19 +716,25 @@ REKUR_INLINE Vec expm1_nonpositive(Vec x) {
   return fma(scale, expm1_reduced(s.r), scale - set1(1.0f));
 }
 REKUR_INLINE Vec tanh(Vec x) {
-  const Vec y = negative_abs(x);
-  const Reduced s = reduce(y + y, y, 2.0f);
-  const Vec scale = power_of_two(s.n_bits), p = expm1_reduced(s.r);
-  const IVec positive = ~as_int(x) & kSignBit;
-  const Vec numerator = fma(flip(scale, positive), p, flip(scale - set1(1.0f), positive));
-  const Vec inside = numerator / fma(scale, p, scale + set1(1.0f));
-  return select((y < set1(-10.0f)) | (y == zero()), at_most(at_least(x, set1(-1.0f)), set1(1.0f)), inside);
+  const Vec y = negative_abs(x), sign = copysign(set1(1.0f), x);
+  const Reduced s = reduce_soon(y + y, y, 2.0f);
+  const Vec t = inverse_power_of_two(s.n_bits), p = expm1_reduced(s.r);
+  const Vec inside = ((t - set1(1.0f)) - p) / fma(p, sign, fma(t, sign, sign));
+  return select(y < set1(-10.0f), sign, inside);
+}
+REKUR_INLINE Vec sigmoid_within(Vec x) {
+  const Reduced s = reduce_soon(-x, x, -1.0f);
+  const Vec t = inverse_power_of_two(s.n_bits), one = set1(1.0f);
+  if constexpr (kFused) {
+    const Vec rest = set1(kRest), p = expm1_reduced(s.r, fma(s.n, rest, s.r));
+    return t / fma(p, fma(s.n, rest, one), one + t);
+  } else {
+    return t / ((one + t) + expm1_reduced(s.r));
+  }
 }
 REKUR_INLINE Vec sigmoid(Vec x) {
-  const Reduced s = reduce(-x, x, -1.0f);
-  const Vec inside = set1(1.0f) / fma(set1(1.0f) + expm1_reduced(s.r), power_of_two(s.n_bits), set1(1.0f));
   const Vec limit = as_float((as_int(x) >= 0) & as_int(set1(1.0f)));
-  return select(abs(x + set1(1.0f)) > set1(88.0f), limit, inside);
+  return select(abs(x) > set1(88.0f), limit, sigmoid_within(x));
 }
 REKUR_INLINE Vec log1p_of_unit(Vec u) {
   const Vec s = u / (set1(2.0f) + u);
@@ -932,6 +965,31 @@ REKUR_INLINE void panel_sums(Panels<N>, const float* a, const W* w, const float*
     }
   }
 }
+template <int K, int Row, int... Column, int N, class W>
+REKUR_INLINE void step_sums(Panels<N> panels, const float* a, const W* w, const float* bias, int i, Vec* sum) {
+  constexpr int first = first_sum(K);
+  panel_sums<first, Row, Column...>(panels, a, w, bias, i, sum);
+  if constexpr (first < K) {
+    constexpr int count = sizeof...(Column) * N;
+    Vec second[count];
+    panel_sums<K - first, Row, Column...>(panels, a + first, w + first * Row, nullptr, i, second);
+    REKUR_UNROLL
+    for (int n = 0; n < count; ++n) sum[n] += second[n];
+  }
+}
+template <int K, int Row, int N, int... Column, class W>
+REKUR_INLINE void step_product(const float* a, const W* w, const float* bias, float* to) {
+  constexpr int first = first_sum(K);
+  product<first, Row, N, Column...>(a, w, bias, to);
+  if constexpr (first < K) {
+    alignas(64) float second[sizeof...(Column) * lines(N)];
+    product<K - first, Row, N, Column...>(a + first, w + first * Row, nullptr, second);
+    for (int block = 0; block < static_cast<int>(sizeof...(Column)); ++block) {
+      float* const own = to + block * lines(N);
+      map<N>(own, second + block * lines(N), own, [](Vec u, Vec v) REKUR_INLINED { return u + v; });
+    }
+  }
+}
 template <int Taps, int N, class W>
 REKUR_INLINE void depthwise(const float* x, const W* w, const float* bias, float* y) {
   for (int i = 0; i < N; i += kWidth) {
@@ -1071,7 +1129,7 @@ class Model {
       Vec x2[4 * N];
       panel_sums<1, 64, 0, 16, 32, 48>(g, x1, weights::layer_lstm_kernel, weights::layer_lstm_bias, i, x2);
       Vec h3[4 * N];
-      panel_sums<16, 64, 0, 16, 32, 48>(g, layer_lstm_h_, weights::layer_lstm_recurrent_kernel, nullptr, i, h3);
+      step_sums<16, 64, 0, 16, 32, 48>(g, layer_lstm_h_, weights::layer_lstm_recurrent_kernel, nullptr, i, h3);
       Vec v6_0[N];
       REKUR_UNROLL for (int p = 0; p < N; ++p) v6_0[p] = x2[0 * N + p];
       Vec v6_1[N];
@@ -1175,5 +1233,6 @@ using rekur::REKUR_SIMD_NAMESPACE::Model;
 #undef REKUR_STATIC_ISA
 #undef REKUR_STATIC_BYTES
 #undef REKUR_STATIC_DOT
+#undef REKUR_STATIC_NEAR
 #undef REKUR_VEC_BYTES
 #undef REKUR_SIMD_NAMESPACE
