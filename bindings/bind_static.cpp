@@ -1,6 +1,5 @@
 // What a stream does at a step, as data: for those who write a model out as a program of its own (python/rekur/_static/).
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -16,6 +15,7 @@
 #include "layers/compiled_programs.hpp"
 #include "layers/equations_spec.hpp"
 #include "layers/recurrent_weights.hpp"
+#include "layers/selective_ssm.hpp"
 #include "rekur/stream.hpp"
 #include "simd/pack.hpp"
 
@@ -206,7 +206,7 @@ py::tuple int8_matrix(const Floats& matrix) {
 // -e^x as the engine computes it for a SelectiveSSM.
 Floats negative_exponentials(const Floats& x) {
   Floats y(x.size());
-  std::transform(x.data(), x.data() + x.size(), y.mutable_data(), [](float a) { return -std::exp(a); });
+  std::transform(x.data(), x.data() + x.size(), y.mutable_data(), layers::negative_exponential);
   return y;
 }
 

@@ -67,6 +67,9 @@ struct SelectiveWeights {
   }
 };
 
+// In double, since C libraries' exponentials of floats differ in the last bit.
+inline float negative_exponential(float a) { return static_cast<float>(-std::exp(static_cast<double>(a))); }
+
 // A = -e^A_log, made again whenever the weights have changed.
 class SelectiveDecays {
  public:
@@ -74,7 +77,7 @@ class SelectiveDecays {
     const runtime::Guard lock(mutex_);
     if (version == version_ && !values_.empty()) return;
     values_.resize(static_cast<std::size_t>(count));
-    std::transform(A_log, A_log + count, values_.begin(), [](float a) { return -std::exp(a); });
+    std::transform(A_log, A_log + count, values_.begin(), negative_exponential);
     version_ = version;
   }
   const float* data() const { return values_.data(); }
