@@ -16,9 +16,9 @@ cmake_path(GET rekur_mingw PARENT_PATH rekur_mingw)
 set(CMAKE_C_FLAGS_INIT "-femulated-tls")
 set(CMAKE_CXX_FLAGS_INIT
   "-femulated-tls -stdlib++-isystem ${rekur_mingw}/include/c++ -cxx-isystem ${rekur_mingw}/include/c++/x86_64-w64-mingw32")
-# Programs and libraries that need no other file.
+# Programs and libraries that need no other file; the standard library asks for threads even where the library has one.
 foreach(kind IN ITEMS EXE SHARED MODULE)
-  set(CMAKE_${kind}_LINKER_FLAGS_INIT "-fuse-ld=lld -L${rekur_mingw} -static")
+  set(CMAKE_${kind}_LINKER_FLAGS_INIT "-fuse-ld=lld -L${rekur_mingw} -static -lpthread")
 endforeach()
 find_program(REKUR_WINE NAMES wine wine64 PATHS /usr/lib/wine)
 mark_as_advanced(REKUR_WINE)
