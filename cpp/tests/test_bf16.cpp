@@ -50,7 +50,7 @@ TEST_CASE("bf16: a product adds one number after the other, whatever its rows, w
   each_way([](const simd::Kernels& kernels, Index group) {
     for (const Index K : {1, 2, 31, 32, 33, 130})
       for (const Index M : {1, 2, 5, 6, 7, 13, 33})
-        for (const Index N : {1, 16, 33, 65, 130})
+        for (const Index N : {1, 16, 33, 65, 130, 330})
           for (const Start start : {Start::zero, Start::bias, Start::before}) {
             INFO("group " << group << ", M " << M << ", N " << N << ", K " << K);
             const auto seed = static_cast<std::uint32_t>(K + M + N);

@@ -28,7 +28,8 @@ struct Sizes {
 // Awkward sizes around tiles, vectors, panels and blocks.
 const std::vector<Sizes> kSizes = {{0, 5, 3},     {1, 1, 1},     {2, 3, 0},    {3, 5, 2},    {5, 7, 17},    {6, 64, 3},
                                    {7, 65, 5},    {17, 33, 31},  {1, 200, 65}, {13, 130, 7}, {193, 17, 33}, {4, 31, 513},
-                                   {7, 70, 1025}, {65, 15, 511}, {12, 0, 4},   {385, 3, 2}};
+                                   {7, 70, 1025}, {65, 15, 511}, {12, 0, 4},   {385, 3, 2},  {1, 450, 9},   {2, 330, 33},
+                                   {1, 96, 600},  {2, 80, 513},  {1, 0, 3}};
 
 // A bound on the rounding of a sum of K products of numbers below 1.
 double tolerance(Index K) { return 1.2e-7 * (static_cast<double>(K) + 4); }

@@ -249,11 +249,10 @@ template <int G>
 void row_products(const StepProduct& s) {
   const Index begin = s.begin / kWidth, panels = s.end / kWidth - begin, stride = s.H * G * kWidth;
   const Index fit = panels * stride * static_cast<Index>(sizeof(float)) <= kFirstCache ? tile_panels(G, 1) : single_row_panels(G);
-  const Index blocks = (panels + fit - 1) / fit;
   alignas(64) float products[kAccumulators * kWidth];
-  for (Index i = 0; i < blocks; ++i) {
-    const Index block = s.descending ? blocks - 1 - i : i;
-    const Index p = begin + block * panels / blocks, taken = begin + (block + 1) * panels / blocks - p;
+  for (Index left = panels, taken; left > 0; left -= taken) {
+    taken = even_share(left, fit);
+    const Index p = begin + (s.descending ? left - taken : panels - left);
     const float* const w = s.weights + p * stride;
     product<G>(s.type, 0, 1, static_cast<int>(taken), s.product_length, s.from, w, stride, s.bias ? s.bias + p * kWidth : nullptr,
                s.Hp, products, w);

@@ -106,14 +106,93 @@ inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
 inline Index vectors_in(Index n, Index n1) { return (smaller(kPanel, n1 - n) + kWidth - 1) / kWidth; }
 
+// --- few rows ---
+
+// A tile of a single panel has few sums of so few rows, each waiting for its own last addition: several panels go side by side, as
+// many as two units of four cycles ask for, and one more, so that none is left over.
+constexpr bool are_few(Index rows) { return rows == 1 || (rows == 2 && kPanelVectors == 2 && !kCompact); }
+
+constexpr int panels_abreast(int rows) { return kCompact ? 1 : kPanelVectors == 4 || rows == 2 ? 3 : 4; }
+
+// Rows from `bias` on, from what C holds, or from zero, times NP whole panels that are `stride` floats apart.
+template <class W, int MR, int NP>
+REKUR_NOINLINE void panels_tile(Index K, ConstRows a, const float* b, Index stride, const float* bias, Rows c, Index c_offset,
+                                bool accumulate) {
+  constexpr int NV = kPanelVectors;
+  Vec acc[MR][NP][NV];
+  REKUR_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    const float* const from = accumulate ? c[m] + c_offset : bias;
+    REKUR_UNROLL
+    for (int p = 0; p < NP; ++p) {
+      REKUR_UNROLL
+      for (int v = 0; v < NV; ++v) acc[m][p][v] = from ? load(from + (p * NV + v) * kWidth) : zero();
+    }
+  }
+  each_row<W>(K, b, kPanel, [&](Index k, const float* rows, int i) REKUR_INLINED {
+    Vec x[MR];
+    REKUR_UNROLL
+    for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
+    REKUR_UNROLL
+    for (int p = 0; p < NP; ++p) {
+      REKUR_UNROLL
+      for (int v = 0; v < NV; ++v) {
+        const Vec row = W::row(rows + p * stride + v * kWidth, i);
+        REKUR_UNROLL
+        for (int m = 0; m < MR; ++m) acc[m][p][v] = W::add(x[m], row, acc[m][p][v]);
+      }
+    }
+  });
+  REKUR_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    REKUR_UNROLL
+    for (int p = 0; p < NP; ++p) {
+      REKUR_UNROLL
+      for (int v = 0; v < NV; ++v) store(c[m] + c_offset + (p * NV + v) * kWidth, acc[m][p][v]);
+    }
+  }
+}
+
+template <class W, int MR, int NP = panels_abreast(MR)>
+REKUR_INLINE void panels_of(Index panels, Index K, ConstRows a, const float* b, Index stride, const float* bias, Rows c,
+                            Index c_offset, bool accumulate) {
+  if constexpr (NP > 1)
+    if (panels < NP) return panels_of<W, MR, NP - 1>(panels, K, a, b, stride, bias, c, c_offset, accumulate);
+  panels_tile<W, MR, NP>(K, a, b, stride, bias, c, c_offset, accumulate);
+}
+
+// The whole panels of few rows. Returns the column behind them.
+template <class W>
+inline Index of_few_rows(Index M, Index N, Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset,
+                         bool accumulate) {
+  if constexpr (kCompact) return 0;
+  const Index most = M == 1 ? panels_abreast(1) : panels_abreast(2);
+  const Index panels = N / kPanel, stride = (K + W::kTogether - 1) / W::kTogether * kPanel;
+  for (Index left = panels, taken; left > 0; left -= taken, b += taken * stride) {
+    taken = even_share(left, most);
+    const Index n = (panels - left) * kPanel;
+    const auto of = [&](auto rows) REKUR_INLINED {
+      panels_of<W, rows>(taken, K, a, b, stride, bias ? bias + n : nullptr, c, c_offset + n, accumulate);
+    };
+    if constexpr (are_few(2))
+      if (M == 2) {
+        of(std::integral_constant<int, 2>());
+        continue;
+      }
+    of(std::integral_constant<int, 1>());
+  }
+  return panels * kPanel;
+}
+
 inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                  bool accumulate) {
   const Start first = accumulate ? Start::c : bias ? Start::bias : Start::zero;
-  if (M == 1 && K <= kBlockK) {  // of a stream, where every instruction on the way counts
-    for (Index n = 0; n < N; n += kPanel, b_packed += K * kPanel) {
-      const Index left = N - n, vectors = left < kPanel ? (left + kWidth - 1) / kWidth : kPanelVectors;
-      gemm_tiles(vectors)[0](K, a, 0, b_packed, vectors * kWidth, first, bias ? bias + n : nullptr, c, c_offset + n,
-                             smaller(left - (vectors - 1) * kWidth, kWidth), left > kPanel ? b_packed + K * kPanel : b_packed);
+  if (are_few(M)) {  // of a stream, where every instruction on the way counts
+    for (Index n = of_few_rows<FloatRows>(M, N, K, a, b_packed, bias, c, c_offset, accumulate); n < N; n += kPanel) {
+      const Index left = N - n, vectors = vectors_in(n, N);
+      const float* const panel = b_packed + n * K;
+      gemm_tiles(vectors)[M - 1](K, a, 0, panel, vectors * kWidth, first, bias ? bias + n : nullptr, c, c_offset + n,
+                                 smaller(left - (vectors - 1) * kWidth, kWidth), left > kPanel ? panel + K * kPanel : panel);
     }
     return;
   }
@@ -184,8 +263,8 @@ void half_rows(Index vectors, Index K, ConstRows a, const float* b, const float*
 
 template <class W>
 void gemm_half_of(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c) {
-  for (Index n = 0; n < N; n += kPanel) {
-    const Index vectors = (smaller(kPanel, N - n) + kWidth - 1) / kWidth, tail = smaller(N - n - (vectors - 1) * kWidth, kWidth);
+  for (Index n = are_few(M) ? of_few_rows<W>(M, N, K, a, b_packed, bias, c, 0, false) : 0; n < N; n += kPanel) {
+    const Index vectors = vectors_in(n, N), tail = smaller(N - n - (vectors - 1) * kWidth, kWidth);
     const float* const panel = b_packed + n * ((K + 1) / 2);
     const float* const from = bias ? bias + n : nullptr;
     Index m = 0;
@@ -219,10 +298,11 @@ template <class W>
 void gemm_bf16_of(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                   bool accumulate) {
   const Index pairs = (K + 1) / 2;
+  const Index done = are_few(M) ? of_few_rows<W>(M, N, pairs, a, b_packed, bias, c, c_offset, accumulate) : 0;
   for (Index m0 = 0; m0 < M; m0 += kBlockM) {
     const Index rows = smaller(kBlockM, M - m0), tiles = (rows + kBf16Rows - 1) / kBf16Rows;
-    for (Index n = 0; n < N; n += kPanel) {
-      const Index vectors = (smaller(kPanel, N - n) + kWidth - 1) / kWidth, tail = smaller(N - n - (vectors - 1) * kWidth, kWidth);
+    for (Index n = done; n < N; n += kPanel) {
+      const Index vectors = vectors_in(n, N), tail = smaller(N - n - (vectors - 1) * kWidth, kWidth);
       for (Index tile = 0; tile < tiles; ++tile) {
         const Index m = m0 + tile * rows / tiles, count = m0 + (tile + 1) * rows / tiles - m;
         kBf16Tiles<W>[count - 1](vectors, pairs, a + m, b_packed + n * pairs, bias ? bias + n : nullptr, c + m, c_offset + n, tail,

@@ -31,5 +31,9 @@ REKUR_INLINE Vec fill_beyond(Vec v, Index n, float fill) {
   return v;
 }
 
+// The first of shares of `left` that are at most `most` each, as few as can be, and even at the end: without a division, which
+// takes as long as some tiles.
+REKUR_INLINE Index even_share(Index left, Index most) { return left >= 2 * most ? most : left > most ? (left + 1) / 2 : left; }
+
 }  // namespace
 }  // namespace rekur
