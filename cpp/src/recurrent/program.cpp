@@ -5,7 +5,7 @@ namespace rekur::recurrent {
 namespace {
 
 constexpr Index kOperand = sizeof(simd::Operand) / sizeof(float);
-constexpr Index kLeft = 32;  // floats: what is left, by phase
+constexpr Index kLeft = 48;  // floats: what is left, by phase
 
 }  // namespace
 
@@ -19,6 +19,13 @@ void Program::place_operands() {
       const auto number = [&](const Stand& s) { return by_row(s); };
       part.gathers = std::any_of(part.inputs.begin(), part.inputs.end(), number) ||
                      std::any_of(part.outputs.begin(), part.outputs.end(), number);
+      for (const std::vector<Stand>* stands : {&part.inputs, &part.outputs})
+        for (std::size_t i = 0; i < stands->size(); ++i) {
+          const Stand& s = (*stands)[i];
+          const std::size_t operand = i + (stands == &part.outputs ? part.inputs.size() : 0);
+          if (s.place == Place::before || s.place == Place::after || s.place == Place::y)
+            part.moves.push_back({static_cast<int>(operand), s});
+        }
       count += static_cast<Index>(part.inputs.size() + part.outputs.size());
     }
     operands_ = std::max(operands_, count);
@@ -64,7 +71,7 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   const auto [left, numbers, operands, codes] = parts_of(step.memory, step.rows);
   float* const memory = code_of(part, codes, step.H);
   simd::Operand *const inputs = operands + part.first_operand, *const outputs = inputs + part.inputs.size();
-  left[part.phase] = {function, nullptr, memory};
+  left[part.phase] = {function, nullptr, memory, nullptr};
   if (step.even && step.rows > 0) {
     if (function)
       left[part.phase].operands = inputs;
@@ -190,6 +197,27 @@ bool Program::forward_again(int phase, const ProgramAgain& step) const noexcept 
     ++operand;
   }
   run_again(part, left, step);
+  return true;
+}
+
+bool Program::forward_row_again(const ProgramRow& step) const noexcept {
+  const Part& part = inference_[0];
+  Left& left = *reinterpret_cast<Left*>(step.memory);
+  if (left.operands == nullptr || left.function != part.code.compiled(*step.kernels)) return false;
+  for (const auto& [operand, stand] : part.moves)
+    left.operands[operand].data = stand.place == Place::before  ? const_cast<float*>(step.before[stand.index])
+                                  : stand.place == Place::after ? step.after[stand.index]
+                                                                : step.y;
+  if (left.input != step.input) {
+    for (std::size_t i = 0; i < part.inputs.size(); ++i)
+      if (part.inputs[i].place == Place::input)
+        left.operands[i].data = const_cast<float*>(step.input) + part.inputs[i].index * step.Hp;
+    left.input = step.input;
+  }
+  if (left.function)
+    part.code.run_again(left.function, left.operands, left.operands + part.inputs.size(), 1, step.H, left.code);
+  else
+    part.code.run_again(*step.kernels, 1, step.H, left.code);
   return true;
 }
 

@@ -78,6 +78,17 @@ struct ProgramAgain {
   Rows y = nullptr;
 };
 
+// … of one row of a stream, whole: all but these is where it was in the step before.
+struct ProgramRow {
+  const float* input;          // [x_count·Hp]
+  const float* const* before;  // by state: [Hp]
+  float* const* after;
+  float* y;  // [H]
+  const simd::Kernels* kernels;
+  float* memory;
+  Index H, Hp;
+};
+
 // The same of a backward pass: all but the states before the step.
 struct ProgramBackwardAgain {
   Index rows, H, Hp;
@@ -144,8 +155,9 @@ class Program {
     bool reduces = false;  // looks at rows as a whole
     std::vector<Stand> inputs, outputs;
     std::size_t phase = 0;
-    Index first_operand = 0;  // of its phases', which all have a place in memory
-    bool gathers = false;     // numbers of rows, which have to be put together for the interpreter
+    Index first_operand = 0;                   // of its phases', which all have a place in memory
+    bool gathers = false;                      // numbers of rows, which have to be put together for the interpreter
+    std::vector<std::pair<int, Stand>> moves;  // operands that are elsewhere in a stream's next step, the input's products aside
   };
 
   // step_rows: by input of the step, whether it is a number a row. Throws Error where the program is none.
@@ -174,6 +186,8 @@ class Program {
   void forward(int phase, const ProgramForward& step) const noexcept;
   // … where `forward` did this phase of the step before with evenly spaced rows. False: nothing is done, it is for `forward`.
   bool forward_again(int phase, const ProgramAgain& step) const noexcept;
+  // … of a program of one phase without inputs of a step.
+  bool forward_row_again(const ProgramRow& step) const noexcept;
 #if REKUR_TRAINING
   void backward(int phase, const ProgramBackward& step) const noexcept;
   bool backward_again(int phase, const ProgramBackwardAgain& step) const noexcept;
@@ -203,6 +217,7 @@ class Program {
     simd::CompiledCode function;
     simd::Operand* operands;  // null: it cannot run again
     float* code;
+    const float* input;  // where the input's products stood
   };
   // What is in a thread's memory: what is left, by phase; numbers of the rows, by input of the step: these, then their gradients;
   // then those of the record; operands of functions; then the codes', a phase's behind that of the one before.

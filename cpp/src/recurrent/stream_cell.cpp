@@ -152,18 +152,39 @@ void StreamCell::prepare_row() {
     s.bias = r.cell.recurrent_bias ? r.packed.recurrent_bias[i].data() : nullptr;
     row_.push_back({s, product.state, product.count});
   }
+  const Index own = state_places() * state_size(1);
+  row_products_ = own + r.cell.x_count * Hp_;
+  row_code_ = own + sources_at(1) + whole_lines((1 + kMostStepInputs) * kAddress);
 }
 
-// One step of one row behind the input's product.
-void StreamCell::step_row(int turn, const float* projections, float* y, float* memory) const noexcept {
+// Steps of one row, where every instruction on the way counts.
+void StreamCell::steps_of_row(int turn, Index count, const float* x, float* y, float* memory, float* block) const noexcept {
   const Recurrence::Impl& r = Engine::impl(engine_);
-  float* const own = memory + state_places() * state_size(1);
-  float *before[kMostStates], *after[kMostStates];
-  for (int k = 0; k < states(); ++k) {
-    before[k] = memory + state(k, turn, 1);
-    after[k] = memory + state(k, 1 - turn, 1);
+  float* projections = memory + row_products_ - r.cell.x_count * Hp_;
+  if (count == 1) {
+    r.input_product(*simd_, 1, 0, &x, nullptr, &projections);
+    return step_row(turn, projections, y, memory);
   }
-  float* const products = own + r.cell.x_count * Hp_;
+  const Index X = r.cell.x_count * Hp_;
+  const float** const x_rows = reinterpret_cast<const float**>(block + whole_lines(count * X));
+  float** const projection_rows = reinterpret_cast<float**>(block + whole_lines(count * X) + count * kAddress);
+  for (Index t = 0; t < count; ++t) {
+    x_rows[t] = x + t * r.I;
+    projection_rows[t] = block + t * X;
+  }
+  r.input_product(*simd_, count, 0, x_rows, nullptr, projection_rows);
+  for (Index t = 0; t < count; ++t, turn = 1 - turn) step_row(turn, block + t * X, y + t * r.P, memory);
+}
+
+// … one of them behind the input's product.
+void StreamCell::step_row(int turn, const float* projections, float* y, float* memory) const noexcept {
+  float *before[kMostStates], *after[kMostStates];
+  const Index state = state_size(1);
+  for (int k = 0; k < states(); ++k) {
+    before[k] = memory + (2 * k + turn) * state;
+    after[k] = memory + (2 * k + 1 - turn) * state;
+  }
+  float* const products = memory + row_products_;
   float* to = products;
   for (const RowProduct& of : row_) {
     kernels::StepProduct s = of.product;
@@ -174,28 +195,17 @@ void StreamCell::step_row(int turn, const float* projections, float* y, float* m
     to += of.count * Hp_;
     steps_->product[of.count - 1](s);
   }
-  float* const sources = sources_of(own, 1);
-  // All but the states, the output and the input's product is where it was in the step before.
-  const ProgramAgain again{.rows = 1,
-                           .begin = 0,
-                           .end = r.H,
-                           .before = before,
-                           .after = after,
-                           .training = false,
-                           .kernels = simd_,
-                           .memory = sources + whole_lines((1 + kMostStepInputs) * kAddress),
-                           .Hp = Hp_,
-                           .input = projections,
-                           .y = &y};
-  if (program_->forward_again(0, again)) return;
+  const Index H = Engine::impl(engine_).H;
+  if (program_->forward_row_again({projections, before, after, y, simd_, memory + row_code_, H, Hp_})) return;
+  float* const own = memory + state_places() * state;
   const ProgramStep step{1, turn, nullptr, projections, products, addresses_of(own, 1), memory, before, after};
   step.rows(2)[0] = y;
   equations(step, 0);
 }
 
-float* StreamCell::sources_of(float* own, Index batch) const {
+Index StreamCell::sources_at(Index batch) const {
   const Recurrence::Impl& r = Engine::impl(engine_);
-  return narrow_of(own, batch) + batch * (r.narrow_input() + r.narrow_step());
+  return narrow_at(batch) + batch * (r.narrow_input() + r.narrow_step());
 }
 #endif
 
@@ -242,13 +252,6 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
 #if REKUR_INT8
   if (int8_step_ && count == 1 && r.packed.input_type == WeightType::int8) return step_int8(turn, x, nullptr, y, memory, room);
 #endif
-#if REKUR_EQUATIONS
-  const bool by_row = by_row_ && batch == 1;
-  if (by_row && count == 1) {
-    r.input_product(*simd_, 1, 0, &x, nullptr, &own);
-    return step_row(turn, own, y, memory);
-  }
-#endif
   for (Index row = 0; row < rows; ++row) {
     x_rows[row] = x + row * r.I;
     projection_rows[row] = projections + row * X;
@@ -258,10 +261,6 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
   const float* now[kMostStepInputs];
   for (Index t = 0; t < count; ++t, turn = 1 - turn) {
 #if REKUR_EQUATIONS
-    if (by_row) {
-      step_row(turn, projections + t * X, y + t * r.P, memory);
-      continue;
-    }
     for (int i = 0; program_ && i < program_->step_inputs(); ++i)
       now[i] = step_inputs[i] + t * batch * (program_->step_by_row(i) ? 1 : r.H);
 #else

@@ -39,6 +39,9 @@ class StreamCell {
   // room: behind y a vector may be written over.
   void steps(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
              float* block, bool room) const noexcept {
+#if REKUR_EQUATIONS
+    if (by_row_ && batch == 1) return steps_of_row(turn, count, x, y, memory, block);
+#endif
     if (!single_row_) return steps_of_rows(batch, turn, count, x, step_inputs, y, memory, block, room);
     float* const h[] = {memory + turn * row_size_, memory + (1 - turn) * row_size_};
     single_row_(packed_, {count, x, h, memory + 2 * row_size_, y, block, turn != 0, room});
@@ -52,8 +55,10 @@ class StreamCell {
   Index state_size(Index batch) const { return whole_lines(batch * Hp_); }
   void count_blocks();
   // Where the rows that are rounded for products stand: of x, then of what a step multiplies. own: behind the states.
-  float* narrow_of(float* own, Index batch) const { return addresses_of(own, batch) + whole_lines(batch * 4 * kAddress); }
-  float* addresses_of(float* own, Index batch) const { return own + whole_lines(batch * blocks_ * Hp_); }
+  float* narrow_of(float* own, Index batch) const { return own + narrow_at(batch); }
+  float* addresses_of(float* own, Index batch) const { return own + addresses_at(batch); }
+  Index narrow_at(Index batch) const { return addresses_at(batch) + whole_lines(batch * 4 * kAddress); }
+  Index addresses_at(Index batch) const { return whole_lines(batch * blocks_ * Hp_); }
   void step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,
                  float* memory) const noexcept;
 #if REKUR_EQUATIONS
@@ -61,9 +66,11 @@ class StreamCell {
   void step_program(const ProgramStep& step) const noexcept;
   void equations(const ProgramStep& step, int phase) const noexcept;
   void prepare_row();
+  void steps_of_row(int turn, Index count, const float* x, float* y, float* memory, float* block) const noexcept;
   void step_row(int turn, const float* projections, float* y, float* memory) const noexcept;
   // Behind the rows that are rounded: the addresses of what is multiplied and of a step's inputs, then the memory of the code.
-  float* sources_of(float* own, Index batch) const;
+  float* sources_of(float* own, Index batch) const { return own + sources_at(batch); }
+  Index sources_at(Index batch) const;
 #endif
 
   static constexpr Index kAddress = sizeof(void*) / sizeof(float);  // floats that hold an address
@@ -83,6 +90,7 @@ class StreamCell {
   };
   std::vector<RowProduct> row_;
   bool by_row_ = false;
+  Index row_products_ = 0, row_code_ = 0;  // where the products stand in its memory, and what the code needs
 #endif
   kernels::SingleRowSteps single_row_ = nullptr;  // what does the steps instead, if not null
   kernels::SingleRow packed_{};
