@@ -78,6 +78,14 @@ REKUR_INLINE void add_row(float a, const float* w, int i, Vec* sum) {
   for (int n = 0; n < N; ++n) sum[n] = fma(x, W::row(w + n * kWidth, i), sum[n]);
 }
 
+// A pair of them, column by column: both rows of one at a time take few registers.
+template <class W, int N>
+REKUR_INLINE void add_pair(const float* a, const float* w, Vec* sum) {
+  const Vec x = set1(a[0]), y = set1(a[1]);
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) sum[n] = fma(y, W::row(w + n * kWidth, 1), fma(x, W::row(w + n * kWidth, 0), sum[n]));
+}
+
 // sum[n] += Σ_k a[k] w[k][n] over Begin <= k < End, ascending, one accumulator each. w: [K][N] vectors, or pairs of rows.
 template <class W, int Begin, int End, int N>
 REKUR_INLINE void accumulate(const float* a, const float* w, Vec* sum) {
@@ -92,10 +100,7 @@ REKUR_INLINE void accumulate(const float* a, const float* w, Vec* sum) {
   } else if constexpr (K > 0) {
     constexpr int first = Begin + Begin % 2, last = End - End % 2;
     if constexpr (first > Begin) add_row<W, N>(a[Begin], w + Begin / 2 * N * kWidth, 1, sum);
-    for (int k = first; k < last; k += 2) {
-      REKUR_UNROLL
-      for (int i = 0; i < 2; ++i) add_row<W, N>(a[k + i], w + k / 2 * N * kWidth, i, sum);
-    }
+    for (int k = first; k < last; k += 2) add_pair<W, N>(a + k, w + k / 2 * N * kWidth, sum);
     if constexpr (last < End && last >= first) add_row<W, N>(a[last], w + last / 2 * N * kWidth, 0, sum);
   }
 }
