@@ -263,6 +263,24 @@ TEST_CASE("half: what sixteen bits have is seen in the numbers, and kept so wher
   isa::bytes_at_hand = at_hand;
 }
 
+TEST_CASE("half: whether widening pays is measured once, and heeded from then on") {
+  std::vector<float> weights = numbers(1 << 16, 5);
+  for (float& w : weights) w = detail::float_of_bf16(detail::bf16_of(w));
+  const auto kept = [&] { return isa::kept_as(1 << 16, {{weights.data(), 100}, weights}); };
+  const Index at_hand = isa::bytes_at_hand;
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    const WeightType first = kept();
+    CHECK((first == WeightType::bf16 || first == WeightType::float32));
+    if (!isa::kernels().halves_pay) CHECK(first == WeightType::float32);
+    for (int i = 0; i < 3; ++i) CHECK(kept() == first);
+    isa::bytes_at_hand = 0;
+    CHECK(kept() == WeightType::bf16);
+    isa::bytes_at_hand = at_hand;
+  }
+  set_isa(available_isas().back());
+}
+
 #if REKUR_TRAINING
 TEST_CASE("half: a file in sixteen bits is the model with its matrices rounded, in half the bytes") {
   const TemporaryDirectory directory;

@@ -2,9 +2,12 @@
 
 #ifndef REKUR_FLOAT_PANELS
 
+#include <algorithm>
 #include <bit>
+#include <chrono>
 
 #include "isa/dispatch.hpp"
+#include "rekur/denormals.hpp"
 #include "rekur/detail/half.hpp"
 #include "runtime/locks.hpp"
 
@@ -21,6 +24,56 @@ Index first_cache() {
   size = ::sysconf(_SC_LEVEL1_DCACHE_SIZE);
 #endif
   return size > 0 ? size : 32 * 1024;
+}
+
+// Whether numbers of a type are sooner widened than floats are read differs between processors by more than their caches: one with
+// narrow data paths takes as long to multiply as to read. So it is measured, once a process for each type, width of vectors and
+// order of size, on the weights in question, which a product of one row reads as if they were packed: what they say does not
+// matter.
+enum class Verdict : std::uint8_t { unknown, pays, does_not };
+
+constexpr int kSizes = 4, kWidths = 3;  // up to 2, 4, 8 times what is at hand, and more; 4, 8 and 16 floats
+
+runtime::Atomic<Verdict> verdicts[kSizes][kWidths][2];
+
+// Nanoseconds that a product of one row takes, the quickest of some.
+template <class Product>
+double quickest(const Product& product) {
+  double best = 1e9;
+  for (int i = 0; i < 9; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    product();
+    best = std::min(best, std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return best;
+}
+
+bool measured_to_pay(WeightType type, std::span<const float> weights) {
+  constexpr Index kMost = 1 << 18, kMostPanel = 64;
+  const simd::Kernels& k = kernels();
+  const Index N = 2 * k.panel, K = std::min<Index>(static_cast<Index>(weights.size()), kMost) / N - 1;
+  if (K < 8 || k.panel > kMostPanel) return true;  // too few to be timed
+  const FlushDenormals flush;
+  const auto address = reinterpret_cast<std::uintptr_t>(weights.data());
+  const float *const b = weights.data() + (64 - address % 64) % 64 / sizeof(float), *const row = b;
+  float out[2 * kMostPanel];
+  float* const to = out;
+  const double floats = quickest([&] { k.gemm(1, N, K, &row, b, nullptr, &to, 0, false); });
+  const double halves = quickest([&] { k.gemm_half(type, 1, N, K, &row, b, nullptr, &to); });
+  return halves < 0.97 * floats;
+}
+
+bool pays(WeightType type, Index times_at_hand, std::span<const float> weights) {
+  int size = 0;
+  while (size < kSizes - 1 && times_at_hand >= Index{2} << size) ++size;
+  const int width = kernels().width;
+  runtime::Atomic<Verdict>& verdict = verdicts[size][width > 8 ? 2 : width > 4 ? 1 : 0][type == WeightType::fp16 ? 1 : 0];
+  Verdict known = verdict.load(std::memory_order_relaxed);
+  if (known == Verdict::unknown) {
+    known = measured_to_pay(type, weights) ? Verdict::pays : Verdict::does_not;
+    verdict.store(known, std::memory_order_relaxed);
+  }
+  return known == Verdict::pays;
 }
 
 }  // namespace
@@ -40,7 +93,11 @@ WeightType kept_as(Index floats, std::initializer_list<std::span<const float>> m
              std::bit_cast<std::uint32_t>(detail::float_of_fp16(detail::fp16_of(x))) == bits;
       if (!bf16 && !fp16) return WeightType::float32;
     }
-  return bf16 ? WeightType::bf16 : WeightType::fp16;
+  const WeightType type = bf16 ? WeightType::bf16 : WeightType::fp16;
+  if (at_hand == 0) return type;
+  const auto largest =
+      std::max_element(matrices.begin(), matrices.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  return pays(type, bytes / at_hand, *largest) ? type : WeightType::float32;
 }
 
 }  // namespace rekur::isa
