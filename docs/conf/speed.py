@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1]
-ZEN5, ZEN4, EMERALD = "AMD EPYC, Zen 5", "AMD EPYC, Zen 4", "Intel Xeon, Emerald Rapids"
+ZEN5, ZEN4, ZEN1, EMERALD = "AMD EPYC, Zen 5", "AMD EPYC, Zen 4", "AMD EPYC, Zen 1", "Intel Xeon, Emerald Rapids"
 FORM = "<!-- the site has a form here -->"
 
 
@@ -46,7 +46,7 @@ def steps() -> dict[str, dict[str, float]]:
         head = "| cell | fixed size | Stream | Stream, blocks of 64 |"
         if head not in part:
             continue
-        machine = (ZEN5, EMERALD, ZEN4)[len(found)]
+        machine = (ZEN5, EMERALD, ZEN4, ZEN1)[len(found)]
         lines = part.partition(head)[2].partition("\n\n")[0].splitlines()
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "→" in line]
         found[machine] = {cells[0]: _number(cells[2]) for cells in rows}
