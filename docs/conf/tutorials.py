@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
-SECONDS = 180  # of one page, on a machine that does other things as well
+SECONDS = 900  # after which a page hangs: a slow machine that does other things as well has taken more than 180
 NEAR = 1 / 6
 _PART = re.compile(
     r"^```(?P<kind>python|sh)\n(?P<code>.*?)^```\n(?:\n^```text(?P<varies> varies)?\n(?P<said>.*?)^```\n)?"
