@@ -509,3 +509,17 @@ def test_a_layers_cell_without_its_states_takes_no_steps() -> None:
     layers.RNN(cell)
     with pytest.raises(ValueError, match=r"is the cell of GRU 'gru'.*return_state=True"):
         cell(rekur.Input((2,)), [rekur.Input((4,))])
+
+
+def test_initial_states_of_two_directions_of_other_cells() -> None:
+    x, states = rekur.Input((None, 3)), [rekur.Input((4,)) for _ in range(3)]
+    rng = np.random.default_rng(2)
+    data = [rng.standard_normal((2, *shape)).astype(np.float32) for shape in ((5, 3), (4,), (4,), (4,))]
+    for forward, backward, first in ((layers.LSTM, layers.GRU, 2), (layers.GRU, layers.LSTM, 1)):
+        both = layers.Bidirectional(forward(4), backward_layer=backward(4, go_backwards=True))
+        model = rekur.Model([x, *states], both(x, initial_state=states), seed=1)
+        there = forward(4)(x, initial_state=states[:first])
+        back = backward(4, go_backwards=True)(x, initial_state=states[first:])
+        apart = rekur.Model([x, *states], layers.Concatenate()([there, back]), seed=3)
+        apart.set_weights(model.get_weights())
+        np.testing.assert_array_equal(model.predict(data), apart.predict(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -76,6 +77,74 @@ def test_step_inputs_by_place_by_name_or_left_out() -> None:
     alone = rekur.Model(one, layer(one), seed=1)
     np.testing.assert_allclose(alone.predict(X), by_place, rtol=1e-6, atol=1e-7)
     assert "step_inputs" not in alone.spec["layers"][1]["cell"]
+
+
+def test_cells_with_step_inputs_work_on_x_alone_wherever_a_layer_is_connected() -> None:
+    """In a Sequential, in wrappers and from a configuration as by a call."""
+    x = rekur.Input((None, 3))
+
+    def layer() -> Any:
+        return layers.RNN(leaky, 5)
+
+    def outputs(model: Any) -> np.ndarray:
+        return rekur.Sequential([rekur.Input((None, 3)), model], seed=1).predict(X)
+
+    expected = rekur.Model(x, layer()(x), seed=1).predict(X)
+    np.testing.assert_array_equal(outputs(layer()), expected)
+    np.testing.assert_array_equal(outputs(copy.deepcopy(layer())), expected)
+    np.testing.assert_array_equal(outputs(layers.RNN.from_config(layer().get_config())), expected)
+    stack = rekur.Sequential([layer(), layers.Dense(2)])
+    assert rekur.models.clone_model(stack)(X).shape == (len(X), 2)
+    assert rekur.Sequential.from_config(stack.get_config())(X).shape == (len(X), 2)
+    for merge_mode in ("concat", None):
+        wrapped = layers.Bidirectional(layer(), merge_mode=merge_mode)
+        for made in (wrapped, layers.Bidirectional.from_config(wrapped.get_config())):
+            found = made(x)
+            assert (found[0] if merge_mode is None else found).shape == (None, 5 if merge_mode is None else 10)
+    assert layers.TimeDistributed(layer())(rekur.Input((None, 4, 3))).shape == (None, None, 5)
+
+
+def test_step_inputs_of_both_directions() -> None:
+    """By place and by name; put together of two layers, they are what the engine's Bidirectional gives."""
+
+    def outputs(call: Any, **options: Any) -> Any:
+        x, time = rekur.Input((None, 3), name="x"), rekur.Input((None, 1), name="time")
+        layer = layers.Bidirectional(layers.RNN(leaky, 5, return_sequences=True), **options)
+        return rekur.Model([x, time], call(layer, x, time), seed=1)
+
+    model = outputs(lambda layer, x, time: layer([x, time]))
+    expected = model.predict([X, TIME])
+    by_name = outputs(lambda layer, x, time: layer(x, time=time))
+    np.testing.assert_array_equal(by_name.predict([X, TIME]), expected)
+    backward = layers.RNN(leaky, 5, return_sequences=True, go_backwards=True)
+    for options in ({"merge_mode": None}, {"backward_layer": backward}):
+        for call in (lambda layer, x, time: layer([x, time]), lambda layer, x, time: layer(x, time=time)):
+            two = outputs(call, **options)
+            two.set_weights(model.get_weights())
+            found = two.predict([X, TIME])
+            found = np.concatenate(found, axis=-1) if isinstance(found, list) else found
+            np.testing.assert_array_equal(found, expected)
+    alone = layers.RNN(cells.gru, 5, return_sequences=True, go_backwards=True)
+    with pytest.raises(TypeError, match="which reads from the end, takes no 'time'"):
+        outputs(lambda layer, x, time: layer(x, time=time), backward_layer=alone)
+
+
+def test_a_configuration_of_a_cell_with_step_inputs_is_checked() -> None:
+    config = layers.RNN(leaky, 5).get_config()
+    again = layers.RNN.from_config(json.loads(json.dumps(config)))
+    assert again.get_config() == config
+    changes: list[Any] = [
+        lambda cell: cell.pop("step_inputs"),
+        lambda cell: cell["programs"].pop(),
+        lambda cell: cell.update(programs=3),
+        lambda cell: cell.update(step_inputs={"time": "late"}),
+        lambda cell: cell["programs"][0][0].append("mask"),
+    ]
+    for change in changes:
+        broken = json.loads(json.dumps(config))
+        change(broken["cell"])
+        with pytest.raises(ValueError, match="cell is no cell of a layer's configuration"):
+            layers.RNN.from_config(broken)
 
 
 def test_step_inputs_that_do_not_fit() -> None:

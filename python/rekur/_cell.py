@@ -198,14 +198,15 @@ class Cell:
                 raise ValueError(f"cell '{self.name}': fixed: it has no parameter '{name}'{did_you_mean(name, there)}")
         return [name for name in there if name in self._fixed]
 
+    def ways(self) -> list[tuple[str, ...]]:
+        """The step inputs that a layer may be given, in every combination of those that it can do without."""
+        optional = [name for name, value in self.step_inputs.items() if value is not None]
+        left_out = [set(some) for count in range(len(optional) + 1) for some in itertools.combinations(optional, count)]
+        return sorted(tuple(name for name in self.step_inputs if name not in some) for some in left_out)
+
     def _data(self) -> dict[str, Any]:
         """What a cell is without its function."""
-        optional = [name for name, value in self.step_inputs.items() if value is not None]
-        required = [name for name, value in self.step_inputs.items() if value is None]
-        for count in range(len(optional) + 1):
-            for some in itertools.combinations(optional, count):
-                self.spec([*required, *some])
-        programs = [[list(names), thawed(program)] for names, program in sorted(self._programs.items())]
+        programs = [[list(names), self.spec(names)] for names in self.ways()]
         drawn = {name: thawed(getattr(self, name)) for name in _INITIALIZERS}
         return {"programs": programs, "step_inputs": dict(self.step_inputs), **drawn}
 
@@ -270,7 +271,8 @@ def _restored(data: Mapping[str, Any]) -> Cell:
 
 
 def from_spec(spec: object, what: str) -> Cell:
-    """A cell of its keys in a layer's spec, whose equations the engine checks when the layer is connected.
+    """A cell of its keys in a layer's spec, whose equations the engine checks when the layer is connected; or of what
+    ``get_config`` gives of one that can do without some step inputs.
 
     Raises
     ------
@@ -279,6 +281,8 @@ def from_spec(spec: object, what: str) -> Cell:
     """
     if not isinstance(spec, Mapping):
         raise TypeError(f"{what} must be a cell, a function of a step or the name of one of rekur.cells, got {spec!r}")
+    if "programs" in spec:
+        return _of_ways(spec, what)
     try:
         name = check_name(spec["name"], what)
         states = [check_name(state, what) for state in spec["states"]]
@@ -301,6 +305,30 @@ def from_spec(spec: object, what: str) -> Cell:
             "bias_initializer": "unit_forget" if forget else "zeros",
         }
     )
+
+
+def _of_ways(data: Mapping[str, Any], what: str) -> Cell:
+    """A cell of a program for each of its :meth:`Cell.ways`."""
+    try:
+        alone = {
+            check_name(name, what): None
+            if number is None
+            else real(number, f"{what}: step input '{name}' without data")
+            for name, number in data["step_inputs"].items()
+        }
+        programs = [[list(names), program] for names, program in data["programs"]]
+        cells = [from_spec(program, what) for _, program in programs]
+        if len({cell.states for cell in cells}) != 1 or any(
+            list(cell.step_inputs) != names for cell, (names, _) in zip(cells, programs, strict=True)
+        ):
+            raise ValueError("programs of other states or step inputs than they are said to be of")
+        drawn = {name: getattr(cells[0], name) for name in _INITIALIZERS}
+        made = _restored({"programs": programs, "step_inputs": alone, **drawn})
+        if [tuple(names) for names, _ in programs] != made.ways():
+            raise ValueError("not one program for each of the step inputs that a layer may be given")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{what} is no cell of a layer's configuration: {error!r}") from None
+    return made
 
 
 def as_cell(value: object, what: str) -> Cell:

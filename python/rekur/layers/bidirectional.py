@@ -1,6 +1,7 @@
 """Bidirectional: a layer that reads rows from their beginning, and one that reads them from their end."""
 
 import copy
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 from rekur._settings import Setting, frozen
@@ -176,10 +177,14 @@ class Bidirectional(Stateful):
         for layer, label in ((forward, "forward"), (backward, "backward")):
             layer._name = f"{label}_{layer.name.removeprefix(f'{label}_')}"
             layer.zero_output_for_mask = layer.return_sequences  # as Keras has it
-        x, states = inputs[0], inputs[1:]
-        half = len(states) // 2
-        there = forward._connect([x, *states[:half]])
-        back = self._in_input_order(backward)._connect([x, *states[half:]])
+        timed = self._timed_inputs(inputs)
+        steps, states = inputs[:timed], inputs[timed:]
+        first = len(states) // 2
+        if isinstance(forward, Recurrent) and isinstance(backward, Recurrent):
+            count, further = len(forward._state_names()), len(backward._state_names())
+            first = count if len(states) == count + further else first
+        there = forward._connect([*steps, *states[:first]])
+        back = self._in_input_order(backward)._connect([*steps, *states[first:]])
         found: list[SymbolicTensor] = []
         if self._gives_states():
             found = [*there[1:], *back[1:]]
@@ -210,6 +215,30 @@ class Bidirectional(Stateful):
     def _gives_states(self) -> bool:
         return bool(self._inner.return_state)
 
+    # Step inputs are those of both directions.
+
+    def _timed_inputs(self, inputs: Sequence[SymbolicTensor]) -> int:
+        found: int = self._inner._timed_inputs(inputs)
+        return found
+
+    def _settle(self, inputs: list[SymbolicTensor]) -> None:
+        for layer in (self._inner, self._backward):
+            if layer is not None:
+                layer._settle(inputs)
+
+    def _step_names(self) -> Collection[str]:
+        found: Collection[str] = self._inner._step_names()
+        return found
+
+    def _with_step_inputs(self, tensors: list[SymbolicTensor], named: dict[str, Any]) -> list[SymbolicTensor]:
+        if self._backward is not None:
+            for name in named:
+                if name not in self._backward._step_names():
+                    raise TypeError(f"{self!r}: {self._backward!r}, which reads from the end, takes no '{name}'")
+            self._backward._with_step_inputs(tensors, named)
+        found: list[SymbolicTensor] = self._inner._with_step_inputs(tensors, named)
+        return found
+
     def _narrowed(self) -> Layer | None:
         return self._inner if self._inner._narrows else None
 
@@ -239,6 +268,13 @@ class Bidirectional(Stateful):
         """The recurrent layer as the spec has it; a description, to be read."""
         described: Spec = frozen({"type": self._inner.type, **self._inner.config()})
         return described
+
+    def get_config(self) -> dict[str, Any]:
+        found = super().get_config()
+        for key, layer in (("layer", self._inner), ("backward_layer", self._backward)):
+            if layer is not None and "cell" in found[key]:
+                found[key]["cell"] = layer.get_config()["cell"]
+        return found
 
     @classmethod
     def _of_config(cls, config: Spec, name: str | None) -> "Layer":

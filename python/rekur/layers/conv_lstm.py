@@ -4,7 +4,7 @@
 :meth:`rekur.Model.fit`. Outputs past a row's end are zero and its last state is that of its last step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rekur import activations, initializers
@@ -15,7 +15,7 @@ from rekur._validate import boolean, integer, one_of, rate
 from rekur.layers.base import Layer
 from rekur.layers.convolution import channels_last
 from rekur.layers.recurrence import Directed
-from rekur.layers.symbolic import Call
+from rekur.layers.symbolic import SymbolicTensor
 
 
 def sizes(axes: int) -> Callable[[object, str], Any]:
@@ -146,7 +146,7 @@ class _ConvLSTM(Directed):
         drawn = initializers.without_unit_forget(bias) if forget else bias
         return cls(**given, bias_initializer=drawn, unit_forget_bias=forget, name=name)
 
-    def _timed_inputs(self, call: Call) -> int:
+    def _timed_inputs(self, inputs: Sequence[SymbolicTensor]) -> int:
         return 1  # states have axes of positions
 
 

@@ -1,7 +1,7 @@
 """What recurrent layers share, whatever their cell."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur._own import named_after
@@ -10,7 +10,7 @@ from rekur._spec import Spec
 from rekur._validate import Floats, Shape, boolean, integer, optional_precision
 from rekur.layers.base import Layer
 from rekur.layers.cell_options import CellOptions
-from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
+from rekur.layers.symbolic import SymbolicTensor, symbolic
 
 if TYPE_CHECKING:
     from rekur.layers.bidirectional import Bidirectional
@@ -64,7 +64,19 @@ class Stateful(Layer):
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         if self._wrapper is not None:
             raise ValueError(f"{self!r} is a part of {self._wrapper!r}; make a layer of its own")
+        self._settle(inputs)
         return super()._connect(inputs)
+
+    def _settle(self, inputs: list[SymbolicTensor]) -> None:
+        """Take from the inputs of a call what the layer has to know before it is connected to them."""
+
+    def _step_names(self) -> Collection[str]:
+        """What a call may give by name, beside initial states."""
+        return ()
+
+    def _with_step_inputs(self, tensors: list[SymbolicTensor], named: dict[str, Any]) -> list[SymbolicTensor]:
+        """The inputs of a call, with those that it gives by name in their places."""
+        return tensors
 
     def _owner(self) -> "Structure":
         if self._wrapper is not None:
@@ -88,9 +100,9 @@ class Stateful(Layer):
         """Shapes and dtypes of the states of a stateful layer."""
         return super()._infer(inputs)[1:]
 
-    def _timed_inputs(self, call: Call) -> int:
+    def _timed_inputs(self, inputs: Sequence[SymbolicTensor]) -> int:
         """How many inputs of a call are sequences; what follows are initial states."""
-        return sum(len(tensor.shape) > 2 for tensor in call.inputs)
+        return sum(len(tensor.shape) > 2 for tensor in inputs)
 
     def _gives_states(self) -> bool:
         """Whether callers see the states."""
@@ -126,8 +138,9 @@ class Stateful(Layer):
             if initial_state is not None:
                 options["initial_state"] = initial_state
             return own.at_once(self, ((inputs,), options))
+        named = {key: options.pop(key) for key in list(options) if key in self._step_names()}
         self._check_call(options)
-        tensors = symbolic(inputs, repr(self))
+        tensors = self._with_step_inputs(symbolic(inputs, repr(self)), named)
         if initial_state is not None:
             tensors = [*tensors, *symbolic(flattened(initial_state), f"{self!r}: initial_state")]
         return self._connect(tensors)

@@ -1,6 +1,6 @@
 """RNN: a recurrent layer of any cell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rekur import initializers
@@ -232,21 +232,26 @@ class RNN(Recurrent):
         TypeError, ValueError
             If the shapes do not fit, a step input is missing, or the layer was called before on others.
         """
-        if not isinstance(inputs, SymbolicTensor) and self._computes_on(inputs):
-            return super().__call__(inputs, initial_state, **options)
-        tensors = symbolic(inputs, repr(self))
-        named = {key: options.pop(key) for key in list(options) if key in self.cell.step_inputs}
-        self._check_call(options)
-        tensors = self._with_step_inputs(tensors, named)
-        if initial_state is not None:
-            tensors = [*tensors, *symbolic(initial_state, f"{self!r}: initial_state")]
-        return self._connect(tensors)
+        return super().__call__(inputs, initial_state, **options)
+
+    def _step_names(self) -> Collection[str]:
+        return self.cell.step_inputs
+
+    def _settle(self, inputs: list[SymbolicTensor]) -> None:
+        """Of a layer that is connected by inputs alone, as in a Sequential: the sequences behind x are step inputs."""
+        count = self._timed_inputs(inputs) - 1
+        if not self._is_connected() and (self._given is None or len(self._given) != count):
+            self._with_step_inputs(inputs, {})
+
+    def _timed_inputs(self, inputs: Sequence[SymbolicTensor]) -> int:
+        timed = 1
+        while timed < len(inputs) and len(inputs[timed].shape) == 3:
+            timed += 1
+        return timed
 
     def _with_step_inputs(self, tensors: list[SymbolicTensor], named: dict[str, Any]) -> list[SymbolicTensor]:
         """x, the step inputs that are given, and the rest, which are initial states."""
-        timed = 1
-        while timed < len(tensors) and len(tensors[timed].shape) == 3:
-            timed += 1
+        timed = self._timed_inputs(tensors)
         names, listed = list(self.cell.step_inputs), tensors[1:timed]
         if len(listed) > len(names):
             wanted = f"takes {', '.join(names)} beside x" if names else "takes x alone at a step"
@@ -260,20 +265,25 @@ class RNN(Recurrent):
             if name not in given and value is None:
                 raise TypeError(f"{self!r}: {self.cell!r} needs the step input '{name}': call it on [x, {name}]")
         ordered = [name for name in names if name in given]
-        if self._calls and tuple(ordered) != self._given:
+        if self._is_connected() and tuple(ordered) != self._given:
             raise ValueError(
                 f"{self!r} was called before with the step inputs {list(self._given or ())}, now {ordered}"
             )
         vars(self)["_given"] = tuple(ordered)
         return [tensors[0], *(given[name] for name in ordered), *tensors[timed:]]
 
-    def config(self) -> Spec:
-        program = self.cell.spec(self._given)
+    def _program(self, given: Iterable[str] | None) -> Spec:
+        """The cell of these step inputs, whose weights are drawn as the layer says."""
+        program = self.cell.spec(given)
         for matrix in program.get("matrices", ()):
             if self.cell.follows(matrix["name"]) and self.recurrent_initializer is not None:
                 matrix["initializer"] = self.recurrent_initializer
         for weight in (*program.get("weights", ()), *program.get("matrices", ())):
             weight["initializer"] = self.weight_initializers.get(weight["name"], weight["initializer"])
+        return program
+
+    def config(self) -> Spec:
+        program = self._program(self._given)
         drawn = _drawn(program, self.cell)
         found = {**super().config(), "cell": program}
         for key, has in drawn.items():
@@ -281,6 +291,16 @@ class RNN(Recurrent):
                 del found[key]
             elif found[key] is None:
                 found[key] = getattr(self.cell, key)
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        """Before the layer is called, the cell with and without each step input that it can do without."""
+        found = super().get_config()
+        if not self._is_connected() and len(ways := self.cell.ways()) > 1:
+            found["cell"] = {
+                "programs": [[list(names), self._program(names)] for names in ways],
+                "step_inputs": dict(self.cell.step_inputs),
+            }
         return found
 
     @classmethod

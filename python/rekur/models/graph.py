@@ -228,7 +228,7 @@ def _carried(flat: Flat, names: dict[str, Any], layer: Stateful, name: str, call
     """What a call of a stateful layer begins with, where nobody gives it initial states; its last ones are carried."""
     shapes = [shape[1:] for shape, _ in layer._state_specs([(t.shape, t.dtype) for t in call.inputs])]
     last = [reference(name, k + 1) for k in range(len(shapes))]
-    begun = given > layer._timed_inputs(call)
+    begun = given > layer._timed_inputs(call.inputs)
     for states in flat.states:
         if states.layer is layer:  # a second call goes on where the first one ended
             before, states.outputs = states.outputs, last

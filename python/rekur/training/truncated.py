@@ -197,7 +197,7 @@ def _check(model: "Structure", inputs: Sequence[Port], outputs: Sequence[Port]) 
         if getattr(layer, "learn_initial_state", False):
             raise ValueError(_BEGINS.format(layer))
     for call in _calls(model):
-        if isinstance(call.layer, Stateful) and len(call.inputs) > call.layer._timed_inputs(call):
+        if isinstance(call.layer, Stateful) and len(call.inputs) > call.layer._timed_inputs(call.inputs):
             raise ValueError(_BEGINS.format(call.layer))
     read = {split_reference(ref) for call in flat.calls for ref in call.inputs}
     for flat_call in flat.calls:
