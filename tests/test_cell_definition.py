@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import pickle
 import re
 from pathlib import Path
@@ -175,6 +176,68 @@ def unknown_operation(x: Any, h: Any) -> Any:
     return softmaxx(x.z)  # type: ignore[name-defined]  # noqa: F821
 
 
+def unknown_attribute_of_ops(x: Any, h: Any) -> Any:
+    return ops.sigmod(x.z)
+
+
+def floor_division(x: Any, h: Any) -> Any:
+    return h // 2
+
+
+def remainder(x: Any, h: Any) -> Any:
+    return 2 % h
+
+
+def exclusive_or(x: Any, h: Any) -> Any:
+    return h ^ x.z
+
+
+def shifted(x: Any, h: Any) -> Any:
+    return h << 2
+
+
+def rounded(x: Any, h: Any) -> Any:
+    return round(h)
+
+
+def rounded_by_math(x: Any, h: Any) -> Any:
+    return math.floor(h)
+
+
+def written(x: Any, h: Any) -> Any:
+    return f"{h:.3f}"
+
+
+def called(x: Any, h: Any) -> Any:
+    return x.z(h)
+
+
+def sought(x: Any, h: Any) -> Any:
+    return 3 in h
+
+
+def set_in_part(x: Any, h: Any) -> Any:
+    h[0] = 3
+    return h
+
+
+def set_attribute(x: Any, h: Any) -> Any:
+    h.z = 3
+    return h
+
+
+def yields(x: Any, h: Any) -> Any:
+    yield x.z
+
+
+async def asynchronous(x: Any, h: Any) -> Any:
+    return x.z
+
+
+def endless_time(x: Any, h: Any, time: float = math.inf) -> Any:
+    return h * time
+
+
 def operation_as_block(x: Any, h: Any) -> Any:
     return h.tanh
 
@@ -249,6 +312,21 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str, str]] = [
     (unused_weight, {}, ValueError, "the weight 'u' is not used", "return h"),
     (unused_step_input, {}, ValueError, "the step input 'time' is not used", "return h"),
     (unknown_operation, {}, NameError, "'softmaxx' is not defined; did you mean 'softmax'?", "return softmaxx(x.z)"),
+    (unknown_attribute_of_ops, {}, AttributeError, "'sigmod'; did you mean 'sigmoid'?", "return ops.sigmod(x.z)"),
+    (floor_division, {}, TypeError, "equations have no // of symbols: / divides", "return h // 2"),
+    (remainder, {}, TypeError, "equations have no % of symbols", "return 2 % h"),
+    (exclusive_or, {}, TypeError, "equations have no ^ of symbols: ** is the power", "return h ^ x.z"),
+    (shifted, {}, TypeError, "equations have no << and >> of symbols", "return h << 2"),
+    (rounded, {}, TypeError, "equations have no rounding of symbols", "return round(h)"),
+    (rounded_by_math, {}, TypeError, "equations have no rounding of symbols", "return math.floor(h)"),
+    (written, {}, TypeError, "a symbol has no number yet that could be written as '.3f'", 'return f"{h:.3f}"'),
+    (called, {}, TypeError, "equations have no call of symbols", "return x.z(h)"),
+    (sought, {}, TypeError, "equations have no `in` of symbols", "return 3 in h"),
+    (set_in_part, {}, TypeError, "equations have no assignment to parts of symbols", "h[0] = 3"),
+    (set_attribute, {}, AttributeError, "'z' cannot be set: a value never changes", "h.z = 3"),
+    (yields, {}, TypeError, "expected a function that returns the new states, got one that yields", "def yields("),
+    (asynchronous, {}, TypeError, "got one that is asynchronous", "async def asynchronous("),
+    (endless_time, {}, ValueError, "step input 'time' without data must be a finite number", "def endless_time("),
     (operation_as_block, {}, AttributeError, "'tanh' is an operation, rekur.ops.tanh(…)", "return h.tanh"),
     (array_word, {}, AttributeError, "h.shape: a symbol has no 'shape'", "return h.shape[0] * h"),
     (private_block, {}, AttributeError, "h._z: a block's name holds letters", "return h._z"),
@@ -261,7 +339,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str, str]] = [
     (star, {}, TypeError, "*states: every state and input has a parameter of its own", "def star("),
     (layers_own, {}, ValueError, "RNN takes a 'units' of its own", "def layers_own("),
     (layers_weight, {}, ValueError, "a weight cannot be called 'kernel'", "def layers_weight("),
-    (no_number, {}, TypeError, "by: a hyper-parameter is a number, a bool or a string, got None", ""),
+    (no_number, {}, TypeError, "by: a hyper-parameter is a number, a bool or a string, got None", "def no_number("),
     (second_x, {}, ValueError, "'x' is what the input, the first parameter, is called", "def second_x("),
     (early_default, {}, TypeError, "its first parameter is the input x, without a default", "def early_default("),
     (one_short, {"inputs": ("speed",)}, ValueError, "inputs names 'speed', which is no parameter", "def one_short("),
@@ -311,6 +389,13 @@ def test_lambda_layers_keep_their_hints() -> None:
     x = rekur.Input((3,))
     with pytest.raises(AttributeError, match=re.escape("a symbol has no attribute 'tanh': call rekur.ops.tanh(…)")):
         rekur.layers.Lambda(lambda v: v.tanh())(x)
+
+
+def test_a_whole_number_of_unfolds_is_asked_for() -> None:
+    with pytest.raises(TypeError, match=r"cell 'ltc': unfolds must be an integer, got 2\.5"):
+        cells.ltc.bind(unfolds=2.5)
+    with pytest.raises(ValueError, match="cell 'ltc': unfolds must be at least 1, got 0"):
+        cells.ltc.bind(unfolds=0)
 
 
 def test_hyper_parameters_are_checked() -> None:

@@ -160,7 +160,7 @@ def cell_cases(count: int, seed: int) -> Iterator[Case]:
     known = library()
     options: list[dict[str, Any]] = [
         {}, {"layer_normalization": "both"}, {"zoneout": 0.125, "state_clip": 0.5}, {"residual": True},
-        {"learn_initial_state": True}, {"layer_normalization": "recurrent", "use_bias": False},
+        {"learn_initial_state": True}, {"layer_normalization": "sums", "use_bias": False},
     ]  # fmt: skip
     names = list(known)
     for k in range(count):

@@ -139,6 +139,12 @@ def _define(
         raise TypeError(f"rekur.cell: {function!r} is a cell already ({place()})")
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"rekur.cell: expected a function of one step, got {function!r} ({place()})")
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        kind = "yields" if inspect.isgeneratorfunction(function) else "is asynchronous"
+        raise TypeError(
+            "rekur.cell: expected a function that returns the new states, got one that "
+            f"{kind} ({_definition(function)})"
+        )
     if name is None:
         name = getattr(function, "__name__", type(function).__name__).strip("<>")
     check_name(name, "rekur.cell")
@@ -215,7 +221,9 @@ class _Roles:
                     raise TypeError(f"{what}: its first parameter is the input x, without a default ({where})")
             elif p.kind is not p.KEYWORD_ONLY:
                 if p.default is not p.empty:
-                    self.step_inputs[name] = real(p.default, f"{what}: step input '{name}' without data")
+                    self.step_inputs[name] = _default(
+                        real, p.default, f"{what}: step input '{name}' without data", where
+                    )
                 elif name in inputs:
                     self.step_inputs[name] = None
                 else:
@@ -232,7 +240,7 @@ class _Roles:
             else:
                 if name in taken:
                     raise ValueError(f"{what}: RNN takes a '{name}' of its own: call the parameter otherwise ({where})")
-                self.parameters[name] = same_kind(p.default, p.default, f"{what}: {name}")
+                self.parameters[name] = _default(lambda v, of: same_kind(v, v, of), p.default, f"{what}: {name}", where)
         for name in inputs:
             if name not in self.step_inputs:
                 hint = did_you_mean(name, [*self.step_inputs, *self.states])
@@ -253,6 +261,13 @@ class _Roles:
             raise ValueError(f"{what}: it has no state: def {what[6:-1]}(x, h): … ({where})")
         if len(self.states) > MOST_STATES:
             raise ValueError(f"{what}: at most {MOST_STATES} states, got {', '.join(self.states)} ({where})")
+
+
+def _default(check: Callable[[Any, str], Any], value: object, what: str, where: str) -> Any:
+    try:
+        return check(value, what)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error} ({where})") from None
 
 
 _PARTS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")  # what a layer's other weights are called

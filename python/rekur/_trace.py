@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -160,6 +160,11 @@ class Symbol:
         self._index = index
         self._name = name
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in Symbol.__slots__:
+            raise self._trace.error(f"'{name}' cannot be set: a value never changes", AttributeError)
+        object.__setattr__(self, name, value)
+
     def __repr__(self) -> str:
         return f"<symbol '{self._name}'>" if self._name else "<symbol>"
 
@@ -268,6 +273,53 @@ class Symbol:
         raise self._trace.error("a symbol is no number while equations are traced: use rekur.ops, not math")
 
     __int__ = __index__ = __float__
+
+    def _no_operator(self, name: str, instead: str) -> NoReturn:
+        raise self._trace.error(f"equations have no {name} of symbols{instead}")
+
+    def __floordiv__(self, other: Any) -> Any:
+        self._no_operator("//", ": / divides, and nothing rounds")
+
+    __rfloordiv__ = __floordiv__
+
+    def __mod__(self, other: Any) -> Any:
+        self._no_operator("%", "")
+
+    __rmod__ = __mod__
+
+    def __divmod__(self, other: Any) -> Any:
+        self._no_operator("divmod", "")
+
+    __rdivmod__ = __divmod__
+
+    def __xor__(self, other: Any) -> Any:
+        self._no_operator("^", ": ** is the power, rekur.ops.logical_xor(a, b) one of two conditions")
+
+    __rxor__ = __xor__
+
+    def __lshift__(self, other: Any) -> Any:
+        self._no_operator("<< and >>", "")
+
+    __rlshift__ = __rshift__ = __rrshift__ = __lshift__
+
+    def __round__(self, digits: Any = None) -> Any:
+        self._no_operator("rounding", "")
+
+    __trunc__ = __floor__ = __ceil__ = __round__
+
+    def __contains__(self, value: Any) -> bool:
+        self._no_operator("`in`", ": they see all features alike")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._no_operator("assignment to parts", ": a value never changes; rekur.ops.where(condition, a, b) chooses")
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        self._no_operator("call", ": operations are those of rekur.ops, such as rekur.ops.tanh(x)")
+
+    def __format__(self, form: str) -> str:
+        if form:
+            raise self._trace.error(f"a symbol has no number yet that could be written as '{form}'")
+        return repr(self)
 
     def __array__(self, *_: object, **__: object) -> Any:
         raise self._trace.error("a symbol holds no array while equations are traced: use rekur.ops")

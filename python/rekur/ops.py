@@ -135,7 +135,8 @@ from rekur._ops.further import (
 )
 from rekur._ops.reductions import layer_normalization, log_softmax, logsumexp, max, mean, min, softmax, std, sum, var
 from rekur._sequences.ctc import ctc_decode, ctc_loss
-from rekur._trace import Symbol, Trace
+from rekur._trace import Symbol, Trace, place
+from rekur._validate import did_you_mean
 from rekur.layers import tensors
 from rekur.layers.added import Total, on_totals, total_of
 from rekur.layers.weights import Weighed, of_weights
@@ -290,6 +291,14 @@ def trace(
     symbols = recorder.symbols
     returned = function(symbols) if as_list else function(*symbols)
     return recorder.finish(returned)
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):  # the import system and inspect ask for many
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'", name=name)
+    hint = did_you_mean(name, __all__)
+    hint = hint if "did you mean" in hint else ""
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'{hint} ({place()})", name=name)
 
 
 def _on_tensors(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

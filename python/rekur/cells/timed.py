@@ -6,6 +6,7 @@ from typing import Any
 
 from rekur import initializers
 from rekur._cell_define import cell
+from rekur._validate import integer
 from rekur.ops import exp, relu, sigmoid, softplus, tanh
 
 
@@ -29,6 +30,7 @@ def ltc(x: Any, h: Any, time: Any = 1.0, *, R: Any, tau: Any, a: Any, unfolds: i
     Steps of the paper's fused solver for dh/dt = −(1/τ + f)⊙h + f⊙a, as many as ``unfolds``, each of t / unfolds and
     with the same R. 1/τ is softplus of a weight, which starts at one.
     """
+    unfolds = integer(unfolds, "cell 'ltc': unfolds")
     part = time / unfolds
     for _ in range(unfolds):
         f = sigmoid(x.f + h @ R)
