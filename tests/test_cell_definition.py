@@ -226,6 +226,10 @@ def set_attribute(x: Any, h: Any) -> Any:
     return h
 
 
+def huge_constant(x: Any, h: Any) -> Any:
+    return h + 10**400
+
+
 def yields(x: Any, h: Any) -> Any:
     yield x.z
 
@@ -324,6 +328,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str, str]] = [
     (sought, {}, TypeError, "equations have no `in` of symbols", "return 3 in h"),
     (set_in_part, {}, TypeError, "equations have no assignment to parts of symbols", "h[0] = 3"),
     (set_attribute, {}, AttributeError, "'z' cannot be set: a value never changes", "h.z = 3"),
+    (huge_constant, {}, ValueError, "a constant must be a finite float32 number", "return h + 10**400"),
     (yields, {}, TypeError, "expected a function that returns the new states, got one that yields", "def yields("),
     (asynchronous, {}, TypeError, "got one that is asynchronous", "async def asynchronous("),
     (endless_time, {}, ValueError, "step input 'time' without data must be a finite number", "def endless_time("),

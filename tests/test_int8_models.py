@@ -124,6 +124,8 @@ def test_what_cannot_be_is_said(x: Array) -> None:
     ):
         with pytest.raises(error, match=message):
             rekur.quantize(model, "int8", **options)
+    with pytest.raises(ValueError, match="quantize: weights: expected one of"):
+        rekur.quantize(model, x)  # type: ignore[arg-type]  # data= was meant
     with pytest.raises(ValueError, match="keep and largest_loss go with weights='int8', not with 'bf16'"):
         rekur.quantize(model, "bf16", keep=["lstm"])
     small = rekur.Sequential([layers.LSTM(8, input_shape=(None, 3), name="l"), layers.Dense(1, name="d")])

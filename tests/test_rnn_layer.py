@@ -145,6 +145,12 @@ def test_a_configuration_of_a_cell_with_step_inputs_is_checked() -> None:
         change(broken["cell"])
         with pytest.raises(ValueError, match="cell is no cell of a layer's configuration"):
             layers.RNN.from_config(broken)
+    wrapped = layers.Bidirectional(layers.RNN(leaky, 5)).get_config()
+    del config["cell"], wrapped["layer"]
+    with pytest.raises(ValueError, match="RNN 'rnn': its configuration has no 'cell'"):
+        layers.RNN.from_config(config)
+    with pytest.raises(ValueError, match="Bidirectional 'bidirectional': its configuration has no 'layer'"):
+        layers.Bidirectional.from_config(wrapped)
 
 
 def test_step_inputs_that_do_not_fit() -> None:

@@ -85,9 +85,13 @@ class Trace:
         if isinstance(operand, np.ndarray) and operand.ndim == 0:
             operand = operand.item()
         if isinstance(operand, (bool, np.bool_, int, float, np.integer, np.floating)):
-            number = float(operand)
+            try:
+                number = float(operand)
+            except OverflowError:
+                number = math.inf
             if not abs(number) <= _LARGEST:
-                raise self.error(f"a constant must be a finite float32 number, got {operand!r}", ValueError)
+                got = f"{operand!r}" if number != math.inf or isinstance(operand, float) else "a larger one"
+                raise self.error(f"a constant must be a finite float32 number, got {got}", ValueError)
             return self._record(["constant", float(np.float32(number))])._index
         if isinstance(operand, (np.ndarray, list, tuple)):
             return self.array(operand)._index

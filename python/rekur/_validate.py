@@ -93,9 +93,9 @@ def one_of(*known: str) -> Any:
 
     def check(value: object, what: str) -> str:
         name = value.lower() if isinstance(value, str) else value
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}{did_you_mean(name, known)}")
-        return str(name)
+        return name
 
     return check
 

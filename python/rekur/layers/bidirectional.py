@@ -45,7 +45,8 @@ class Bidirectional(Stateful):
     Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``; for None a list of two of those.
     Without ``return_sequences`` the backward layer's output is that at the first step. With ``return_state`` the
     forward layer's states follow, then the backward layer's. Where a mask leaves a step out, sequences have zeros, as
-    in Keras. Weights: the forward layer's, then the backward layer's.
+    in Keras. Step inputs of an RNN's cell, behind x in a list or by name, are those of both directions. Weights: the
+    forward layer's, then the backward layer's.
     """
 
     type = "Bidirectional"
@@ -280,6 +281,8 @@ class Bidirectional(Stateful):
     def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         given = dict(config)
         rules: Spec = {key: given.pop(key) for key in ("regularizers", "constraints") if key in given}
+        if "layer" not in given:
+            raise ValueError(f"Bidirectional '{name}': its configuration has no 'layer', only {', '.join(given)}")
         inner = given.pop("layer")
         layer = inner if isinstance(inner, Layer) else _layer_of({**inner, **rules})
         backward = given.pop("backward_layer", None)

@@ -309,6 +309,8 @@ class RNN(Recurrent):
             from rekur.layers.cells_in_time import StackedRNN
 
             return StackedRNN.from_config(config, name)
+        if "cell" not in config:
+            raise ValueError(f"{cls.type} '{name or 'rnn'}': its configuration has no 'cell', only {', '.join(config)}")
         if isinstance(config["cell"], Layer):  # a cell of one's own
             made: Layer = cls(**config, name=name)
             return made
