@@ -13,6 +13,8 @@
 #include "rekur/runtime.hpp"
 #include "rekur/status.hpp"
 #include "rekur/stream.hpp"
+#include "runtime/own_memory.hpp"
+#include "runtime/panels.hpp"
 
 using namespace rekur;
 using namespace rekur::test;
@@ -278,6 +280,36 @@ TEST_CASE("half: whether widening pays is measured once, and heeded from then on
     CHECK(kept() == WeightType::bf16);
     isa::bytes_at_hand = at_hand;
   }
+  set_isa(available_isas().back());
+}
+
+TEST_CASE("half: what a file or a caller's memory is to hold is not measured, nor is what is too little for it") {
+  std::vector<float> weights = numbers(1 << 16, 5);
+  for (float& w : weights) w = detail::float_of_bf16(detail::bf16_of(w));
+  const Index at_hand = isa::bytes_at_hand;
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    if (!isa::kernels().halves_pay) continue;
+    for (const Index size : {9000, 20000, 40000, 65536}) {  // one for each verdict, where 32 KB are at hand
+      isa::bytes_at_hand = 32 * 1024;
+      const auto kept = [&] { return isa::kept_as(size, {{weights.data(), static_cast<std::size_t>(size)}}); };
+      const WeightType measured = kept();
+      {
+        Memory own = {[](void*, std::size_t, std::size_t) -> void* { return nullptr; },
+                      [](void*, void*, std::size_t, std::size_t) {}, nullptr};
+        const runtime::MemoryScope scope(&own);
+        CHECK(kept() == WeightType::bf16);
+      }
+      for (const bool of_file : {false, true}) {
+        runtime::Panels panels({}, of_file);
+        const runtime::PanelScope scope(&panels);
+        CHECK(kept() == (of_file ? WeightType::bf16 : measured));
+      }
+      isa::bytes_at_hand = 400;
+      CHECK(isa::kept_as(size / 80, {{weights.data(), 100}}) == WeightType::bf16);
+    }
+  }
+  isa::bytes_at_hand = at_hand;
   set_isa(available_isas().back());
 }
 

@@ -324,14 +324,14 @@ std::shared_ptr<const Program> Graph::made_program(bool single_row, std::span<co
   for (const PackedProgram& packed : panels_)
     if (whole.empty() && panels_version_ == stores_.version() && packed.single_row == single_row && packed.isa == isa::table().name)
       stored = packed.panels;
-  runtime::Panels panels(stored);
+  runtime::Panels panels(stored, !stored.empty());
   return made_program(single_row, whole, panels);
 }
 
 #if REKUR_TRAINING
 void Graph::make_panels(bool single_row, FunctionRef<void(std::span<const runtime::Panel>)> task) const {
   const HeldStores hold(stores_);
-  runtime::Panels panels({});
+  runtime::Panels panels({}, true);
   const std::shared_ptr<const Program> program = made_program(single_row, {}, panels);
   task(panels.made());
 }

@@ -10,6 +10,8 @@
 #include "rekur/denormals.hpp"
 #include "rekur/detail/half.hpp"
 #include "runtime/locks.hpp"
+#include "runtime/own_memory.hpp"
+#include "runtime/panels.hpp"
 
 #if defined(__linux__)
 #include <unistd.h>
@@ -36,6 +38,8 @@ constexpr int kSizes = 4, kWidths = 3;  // up to 2, 4, 8 times what is at hand, 
 
 runtime::Atomic<Verdict> verdicts[kSizes][kWidths][2];
 
+constexpr Index kMostPanel = 64;
+
 // Nanoseconds that a product of one row takes, the quickest of some.
 template <class Product>
 double quickest(const Product& product) {
@@ -49,10 +53,9 @@ double quickest(const Product& product) {
 }
 
 bool measured_to_pay(WeightType type, std::span<const float> weights) {
-  constexpr Index kMost = 1 << 18, kMostPanel = 64;
+  constexpr Index kMost = 1 << 18;
   const simd::Kernels& k = kernels();
   const Index N = 2 * k.panel, K = std::min<Index>(static_cast<Index>(weights.size()), kMost) / N - 1;
-  if (K < 8 || k.panel > kMostPanel) return true;  // too few to be timed
   const FlushDenormals flush;
   const auto address = reinterpret_cast<std::uintptr_t>(weights.data());
   const float *const b = weights.data() + (64 - address % 64) % 64 / sizeof(float), *const row = b;
@@ -63,15 +66,23 @@ bool measured_to_pay(WeightType type, std::span<const float> weights) {
   return halves < 0.97 * floats;
 }
 
+// What is packed for a file, or in memory of the caller's, whose size he has found out before, is to be the same in every process.
+bool is_settled() {
+  const runtime::Panels* const panels = runtime::PanelScope::now();
+  return runtime::in_own_memory() || (panels != nullptr && panels->of_file());
+}
+
 bool pays(WeightType type, Index times_at_hand, std::span<const float> weights) {
+  const Index panel = kernels().panel;
+  if (static_cast<Index>(weights.size()) < 18 * panel || panel > kMostPanel) return true;  // too few to be timed
   int size = 0;
   while (size < kSizes - 1 && times_at_hand >= Index{2} << size) ++size;
   const int width = kernels().width;
   runtime::Atomic<Verdict>& verdict = verdicts[size][width > 8 ? 2 : width > 4 ? 1 : 0][type == WeightType::fp16 ? 1 : 0];
   Verdict known = verdict.load(std::memory_order_relaxed);
   if (known == Verdict::unknown) {
-    known = measured_to_pay(type, weights) ? Verdict::pays : Verdict::does_not;
-    verdict.store(known, std::memory_order_relaxed);
+    const Verdict found = measured_to_pay(type, weights) ? Verdict::pays : Verdict::does_not;
+    if (verdict.compare_exchange_strong(known, found, std::memory_order_relaxed)) known = found;  // else another thread was first
   }
   return known == Verdict::pays;
 }
@@ -94,7 +105,7 @@ WeightType kept_as(Index floats, std::initializer_list<std::span<const float>> m
       if (!bf16 && !fp16) return WeightType::float32;
     }
   const WeightType type = bf16 ? WeightType::bf16 : WeightType::fp16;
-  if (at_hand == 0) return type;
+  if (at_hand == 0 || is_settled()) return type;
   const auto largest =
       std::max_element(matrices.begin(), matrices.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
   return pays(type, bytes / at_hand, *largest) ? type : WeightType::float32;

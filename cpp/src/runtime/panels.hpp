@@ -35,7 +35,10 @@ inline std::uint64_t layout_of(std::string_view what, std::initializer_list<Inde
 
 class Panels {
  public:
-  explicit Panels(std::span<const Panel> stored) : stored_(stored) {}
+  // of_file: they stand in a file, or will.
+  explicit Panels(std::span<const Panel> stored, bool of_file) : stored_(stored), of_file_(of_file) {}
+
+  bool of_file() const { return of_file_; }
 
   // The next one, where it is stored; null: it has to be packed, and `made` is told where that is.
   const float* next(Index size, std::uint64_t layout) {
@@ -55,6 +58,7 @@ class Panels {
   std::size_t next_ = 0;
   Index used_ = 0;
   std::vector<Panel> made_;
+  bool of_file_;
 };
 
 class PanelScope {
