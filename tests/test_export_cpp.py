@@ -328,6 +328,7 @@ def test_failures_leave_the_old_file(tmp_path: Path) -> None:
         ("_a", "names that begin with '_'"),
         ("std", "'std' is a library's own"),
         ("rekur::mine", "'rekur' is a library's own"),
+        ("main", "'main' is a program's first function"),
     ],
 )
 def test_bad_namespaces(namespace: str, message: str, tmp_path: Path) -> None:
@@ -354,6 +355,9 @@ def test_namespaces_and_identifiers(tmp_path: Path) -> None:
         *files,
         ("INT_MAX.hpp", "INT_MAX_model"),
         ("errno.hpp", "errno_model"),
+        ("main.hpp", "main_model"),
+        ("random.hpp", "random_model"),
+        ("gamma.hpp", "gamma_model"),
         ("tone.hpp", "tone"),
     ]:
         assert rekur.export_cpp(small(), tmp_path / file).namespace == namespace

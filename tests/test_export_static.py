@@ -520,6 +520,20 @@ def test_any_name_of_a_layer_gives_a_header_that_compiles(tmp_path: Path, compil
     check(tmp_path, [Case("hostile", Engine(spec))], _core.isa(), compiler, "-std=c++17")
 
 
+def test_a_header_named_after_a_function_of_c_compiles(tmp_path: Path) -> None:
+    if CXX is None:
+        pytest.skip("no C++ compiler")
+    text = "#include <cmath>\n#include <csignal>\n#include <cstdlib>\n#include <ctime>\n#include <unistd.h>\n"
+    for name in ("main", "random", "signal", "gamma", "time", "index", "tanh"):
+        model = rekur.Sequential([Dense(1, input_shape=(None, 2), name="out")])
+        report = rekur.export_static(model, tmp_path / f"{name}.hpp")
+        text += f'#include "{name}.hpp"\n{report.namespace}::Model of_{name};\n'
+    (tmp_path / "program.cpp").write_text(text + "int main() {}\n")
+    command = [CXX, "-std=c++17", "-fsyntax-only", str(tmp_path / "program.cpp")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:4000]
+
+
 @pytest.mark.parametrize("kind", ["float32", "bf16", "fp16"])
 def test_weights_that_are_no_numbers_survive(tmp_path: Path, kind: str) -> None:
     if CXX is None:

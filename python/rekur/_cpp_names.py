@@ -17,6 +17,15 @@ _MACROS = """
     BUFSIZ CHAR_BIT EOF HUGE_VAL I INFINITY INT_MAX NAN NDEBUG NULL RAND_MAX arm assert complex errno i386 imaginary
     linux major makedev max min minor offsetof setjmp stderr stdin stdout unix
 """
+# Functions that headers of C and POSIX declare where a namespace stands, and that a file might be called after.
+_FUNCTIONS = """
+    abort abs access acos alarm asin atan bind brk bsearch cbrt ceil clock close connect cos cosh creat daemon div drem
+    dup erf exit exp fabs floor fma fork free gamma hypot index j0 j1 jn kill labs lgamma link listen log logb lrint
+    malloc mkdir mktime mount nan nearbyint nice open pause pipe poll pow printf puts qsort raise rand random read
+    realloc recv remove rename rewind rindex rint round scalb scanf select send signal significand sin sincos sinh sleep
+    socket sqrt srand srandom stat swab symlink sync system tan tanh tgamma time times trunc truncate umask unlink vfork
+    wait write y0 y1 yn
+"""
 _TAKEN = frozenset(_KEYWORDS.split() + _MACROS.split())
 _LIBRARIES = ("rekur", "std")
 _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -30,13 +39,13 @@ def is_reserved(name: str) -> bool:
 def file_namespace(stem: str) -> str:
     """The namespace most like a file's name: ``tone-2`` → ``tone_2``.
 
-    ``model_`` stands before what begins with a digit, ``_model`` behind what may be taken: a keyword, a name of the
-    library's, or one in capitals, which may be a macro.
+    ``model_`` stands before what begins with a digit, ``_model`` behind what may be taken: a keyword, ``main``, a name
+    of the library's, a function of C, or one in capitals, which may be a macro.
     """
     result = _words(stem)
     if not re.match("[A-Za-z]", result):
         return f"model_{result}".rstrip("_")
-    taken = result.isupper() or result in _TAKEN or result in _LIBRARIES
+    taken = result.isupper() or result in _TAKEN or result in ("main", *_FUNCTIONS.split(), *_LIBRARIES)
     return f"{result}_model" if taken else result
 
 
@@ -82,6 +91,8 @@ def check_namespace(namespace: object) -> str:
             raise ValueError(f"namespace {namespace!r}: {part!r} is reserved in C++")
     if parts[0] in _LIBRARIES:
         raise ValueError(f"namespace {namespace!r}: '{parts[0]}' is a library's own, choose another")
+    if parts[0] == "main":
+        raise ValueError(f"namespace {namespace!r}: 'main' is a program's first function, choose another")
     if parts[0].startswith("_"):
         raise ValueError(
             f"namespace {namespace!r}: names that begin with '_' are reserved in C++ where this one stands"
