@@ -983,10 +983,10 @@ def test_mpi_all_ranks_may_exit(tmp_path):
 
 def _on_hosts(hosts: Any, tmp_path: Path, what: str, timeout: float) -> subprocess.Popen[str]:
     """One rank on each of two hosts, whose only line is ours."""
+    work, environment = _started(tmp_path, what, timeout)  # skips where there is no MPI
     version = subprocess.run([str(mpiexec), "--version"], capture_output=True, text=True).stdout
     if "Open MPI" not in version and "OpenRTE" not in version:
         pytest.skip("other MPIs than Open MPI are told otherwise what hosts there are")
-    work, environment = _started(tmp_path, what, timeout)
     command = [*hosts.mpiexec(tmp_path, str(mpiexec), 2, ["PYTHONPATH", *_ROOT]), *work]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -134,7 +134,8 @@ def export(
         computed in float32 with what they stand for. True: what has operators on integers is computed by them, an LSTM
         by onnxruntime's DynamicQuantizeLSTM, a Dense by MatMulInteger. They are as quick as the runtime's are, and
         make integers of whole arrays where the engine makes them of rows, so numbers agree as far as such rounding
-        lets them (see :func:`verify`).
+        lets them (see :func:`verify`). On x86 without VNNI onnxruntime's products overflow: there such a file cannot be
+        verified, and does not compute what it says.
     opset
         17 to 21, or 27. 17 is what the most runtimes read; with 27 a GatedLinearAttention is a LinearAttention node
         (onnxruntime 1.32 runs it), and onnx must know that opset.
