@@ -6,7 +6,7 @@ import linecache
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -278,48 +278,6 @@ class Symbol:
 
     __int__ = __index__ = __float__
 
-    def _no_operator(self, name: str, instead: str) -> NoReturn:
-        raise self._trace.error(f"equations have no {name} of symbols{instead}")
-
-    def __floordiv__(self, other: Any) -> Any:
-        self._no_operator("//", ": / divides, and nothing rounds")
-
-    __rfloordiv__ = __floordiv__
-
-    def __mod__(self, other: Any) -> Any:
-        self._no_operator("%", "")
-
-    __rmod__ = __mod__
-
-    def __divmod__(self, other: Any) -> Any:
-        self._no_operator("divmod", "")
-
-    __rdivmod__ = __divmod__
-
-    def __xor__(self, other: Any) -> Any:
-        self._no_operator("^", ": ** is the power, rekur.ops.logical_xor(a, b) one of two conditions")
-
-    __rxor__ = __xor__
-
-    def __lshift__(self, other: Any) -> Any:
-        self._no_operator("<< and >>", "")
-
-    __rlshift__ = __rshift__ = __rrshift__ = __lshift__
-
-    def __round__(self, digits: Any = None) -> Any:
-        self._no_operator("rounding", "")
-
-    __trunc__ = __floor__ = __ceil__ = __round__
-
-    def __contains__(self, value: Any) -> bool:
-        self._no_operator("`in`", ": they see all features alike")
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._no_operator("assignment to parts", ": a value never changes; rekur.ops.where(condition, a, b) chooses")
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        self._no_operator("call", ": operations are those of rekur.ops, such as rekur.ops.tanh(x)")
-
     def __format__(self, form: str) -> str:
         if form:
             raise self._trace.error(f"a symbol has no number yet that could be written as '{form}'")
@@ -338,6 +296,32 @@ class Symbol:
         if name.startswith("__"):
             raise AttributeError(name)
         return self._trace.attribute(self, name)
+
+
+# What Python knows of numbers and equations do not: what it is called, and what there is instead.
+_REFUSED = {
+    ("floordiv", "rfloordiv"): ("//", ": / divides, and nothing rounds"),
+    ("mod", "rmod"): ("%", ""),
+    ("divmod", "rdivmod"): ("divmod", ""),
+    ("xor", "rxor"): ("^", ": ** is the power, rekur.ops.logical_xor(a, b) one of two conditions"),
+    ("lshift", "rlshift", "rshift", "rrshift"): ("<< and >>", ""),
+    ("round", "trunc", "floor", "ceil"): ("rounding", ""),
+    ("contains",): ("`in`", ": they see all features alike"),
+    ("setitem",): ("assignment to parts", ": a value never changes; rekur.ops.where(condition, a, b) chooses"),
+    ("call",): ("call", ": operations are those of rekur.ops, such as rekur.ops.tanh(x)"),
+}
+
+
+def _refuse(what: str, instead: str) -> Callable[..., NoReturn]:
+    def refused(self: Symbol, *_: Any, **__: Any) -> NoReturn:
+        raise self._trace.error(f"equations have no {what} of symbols{instead}")
+
+    return refused
+
+
+for _names, _words in _REFUSED.items():
+    for _name in _names:
+        setattr(Symbol, f"__{_name}__", _refuse(*_words))
 
 
 def _ops() -> Any:

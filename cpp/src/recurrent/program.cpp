@@ -163,13 +163,11 @@ Program::Left Program::left_by(const Part& part, const Step& step) noexcept {
   return left.function == part.code.compiled(*step.kernels) ? left : Left{};
 }
 
-template <class Step>
-void Program::run_again(const Part& part, const Left& left, const Step& step) noexcept {
-  const Index features = step.end - step.begin;
+void Program::run_again(const Part& part, const Left& left, const simd::Kernels& kernels, Index rows, Index features) noexcept {
   if (left.function)
-    part.code.run_again(left.function, left.operands, left.operands + part.inputs.size(), step.rows, features, left.code);
+    part.code.run_again(left.function, left.operands, left.operands + part.inputs.size(), rows, features, left.code);
   else
-    part.code.run_again(*step.kernels, step.rows, features, left.code);
+    part.code.run_again(kernels, rows, features, left.code);
 }
 
 bool Program::forward_again(int phase, const ProgramAgain& step) const noexcept {
@@ -196,14 +194,14 @@ bool Program::forward_again(int phase, const ProgramAgain& step) const noexcept 
       operand->data += operand->step;
     ++operand;
   }
-  run_again(part, left, step);
+  run_again(part, left, *step.kernels, step.rows, step.end - step.begin);
   return true;
 }
 
 bool Program::forward_row_again(const ProgramRow& step) const noexcept {
   const Part& part = inference_[0];
-  Left& left = *reinterpret_cast<Left*>(step.memory);
-  if (left.operands == nullptr || left.function != part.code.compiled(*step.kernels)) return false;
+  const Left left = left_by(part, step);
+  if (left.operands == nullptr) return false;
   for (const auto& [operand, stand] : part.moves)
     left.operands[operand].data = stand.place == Place::before  ? const_cast<float*>(step.before[stand.index])
                                   : stand.place == Place::after ? step.after[stand.index]
@@ -212,12 +210,9 @@ bool Program::forward_row_again(const ProgramRow& step) const noexcept {
     for (std::size_t i = 0; i < part.inputs.size(); ++i)
       if (part.inputs[i].place == Place::input)
         left.operands[i].data = const_cast<float*>(step.input) + part.inputs[i].index * step.Hp;
-    left.input = step.input;
+    reinterpret_cast<Left*>(step.memory)->input = step.input;
   }
-  if (left.function)
-    part.code.run_again(left.function, left.operands, left.operands + part.inputs.size(), 1, step.H, left.code);
-  else
-    part.code.run_again(*step.kernels, 1, step.H, left.code);
+  run_again(part, left, *step.kernels, 1, step.H);
   return true;
 }
 
@@ -288,7 +283,7 @@ bool Program::backward_again(int phase, const ProgramBackwardAgain& step) const 
     ++operand;
   }
   for (std::size_t k = 0; k < part.outputs.size(); ++k, ++operand) operand->data += operand->step;
-  run_again(part, left, step);
+  run_again(part, left, *step.kernels, step.rows, step.end - step.begin);
   clear_beyond(part, step, 1, 0);
   return true;
 }

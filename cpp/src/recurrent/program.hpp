@@ -234,8 +234,7 @@ class Program {
   // What the step before left; operands are null where it is for `run`.
   template <class Step>
   static Left left_by(const Part& part, const Step& step) noexcept;
-  template <class Step>
-  static void run_again(const Part& part, const Left& left, const Step& step) noexcept;
+  static void run_again(const Part& part, const Left& left, const simd::Kernels& kernels, Index rows, Index features) noexcept;
   // Units that do not exist get no gradient: the products read them.
   template <class Step>
   static void clear_beyond(const Part& part, const Step& step, Index steps, Index tape_step) noexcept;

@@ -179,10 +179,9 @@ void StreamCell::steps_of_row(int turn, Index count, const float* x, float* y, f
 // … one of them behind the input's product.
 void StreamCell::step_row(int turn, const float* projections, float* y, float* memory) const noexcept {
   float *before[kMostStates], *after[kMostStates];
-  const Index state = state_size(1);
   for (int k = 0; k < states(); ++k) {
-    before[k] = memory + (2 * k + turn) * state;
-    after[k] = memory + (2 * k + 1 - turn) * state;
+    before[k] = memory + state(k, turn, 1);
+    after[k] = memory + state(k, 1 - turn, 1);
   }
   float* const products = memory + row_products_;
   float* to = products;
@@ -197,7 +196,7 @@ void StreamCell::step_row(int turn, const float* projections, float* y, float* m
   }
   const Index H = Engine::impl(engine_).H;
   if (program_->forward_row_again({projections, before, after, y, simd_, memory + row_code_, H, Hp_})) return;
-  float* const own = memory + state_places() * state;
+  float* const own = memory + state_places() * state_size(1);
   const ProgramStep step{1, turn, nullptr, projections, products, addresses_of(own, 1), memory, before, after};
   step.rows(2)[0] = y;
   equations(step, 0);
