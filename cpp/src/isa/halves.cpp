@@ -31,8 +31,8 @@ Index first_cache() {
 // Whether numbers of a type are sooner widened than floats are read differs between processors by more than their caches: one with
 // narrow data paths takes as long to multiply as to read. So it is measured, once a process for each type, width of vectors and
 // order of size, on the weights in question, which a product of one row reads as if they were packed: what they say does not
-// matter.
-enum class Verdict : std::uint8_t { unknown, pays, does_not };
+// matter. Not in a byte: some processors (RISC-V) exchange words alone, and would need a library for less.
+enum class Verdict : int { unknown, pays, does_not };
 
 constexpr int kSizes = 4, kWidths = 3;  // up to 2, 4, 8 times what is at hand, and more; 4, 8 and 16 floats
 
