@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <utility>
 
 #include "graph/graph.hpp"
@@ -13,6 +12,7 @@
 #include "runtime/locks.hpp"
 #include "train/clipping.hpp"
 #include "train/losses.hpp"
+#include "train/objectives.hpp"
 #include "train/optimizers.hpp"
 #include "train/updates.hpp"
 
@@ -26,15 +26,6 @@ constexpr std::uint64_t kMostIterations = std::uint64_t{1} << 53;  // what JSON 
 // The trainer whose step this thread is in, while a loss of the caller's own runs: it has the turn already.
 REKUR_THREAD_LOCAL const void* own_loss_of = nullptr;
 
-// What is minimised at one output of the model.
-struct Objective {
-  std::string output;
-  std::optional<train::Loss> loss;
-  double weight = 1;
-  bool raw = false;  // the loss takes the place of the output's final activation
-  train::Scores scores = train::Scores::values;
-};
-
 // A name that no parameter has would be decayed all the same.
 void check_excluded(const graph::Graph& graph, const train::Hyperparameters& hyper) {
   std::vector<std::string> names;
@@ -42,51 +33,6 @@ void check_excluded(const graph::Graph& graph, const train::Hyperparameters& hyp
   for (const std::string& name : hyper.not_decayed)
     if (std::find(names.begin(), names.end(), name) == names.end())
       throw_error("optimizer: 'exclude_from_weight_decay': %", {unknown_name("parameter", name, names)});
-}
-
-std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph& graph) {
-  const std::vector<TensorInfo>& outputs = graph.outputs();
-  const auto expect_one_per_output = [&](const char* key, std::size_t given) {
-    if (given == outputs.size()) return;
-    config.fail("expected % '%', one per output, got %", {outputs.size(), key, given});
-  };
-  const json::Array& losses = config.array("losses");
-  expect_one_per_output("losses", losses.size());
-  const json::Value* weights = config.find("loss_weights");
-  if (weights && !weights->is_array()) config.refuse("loss_weights", "an array of numbers");
-  if (weights) expect_one_per_output("loss_weights", weights->array().size());
-
-  std::vector<Objective> objectives(outputs.size());
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    Objective& objective = objectives[k];
-    objective.output = outputs[k].name;
-    if (weights) {
-      const json::Value& weight = weights->array()[k];
-      if (!weight.is_number()) config.refuse("loss_weights", "an array of numbers");
-      objective.weight = weight.number();
-    }
-    if (losses[k].is_null()) continue;
-    if (outputs[k].dtype != DType::float32) throw_error("output '%': a loss needs a float32 output, got int32", {objective.output});
-    objective.loss = train::read_loss(losses[k]);
-    train::check_output(*objective.loss, outputs[k].shape.back(), objective.output);
-    const layers::FinalActivation fused = train::fused_activation(*objective.loss);
-    const bool activated = fused != layers::FinalActivation::none && graph.final_activation(k) == fused;
-    if (activated && objective.loss->from_logits) {
-      throw_error(
-          "output '%': % expected logits (from_logits is true), but the output ends in %",
-          {objective.output, train::name(*objective.loss), (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax")});
-    }
-    if (objective.loss->kind == train::LossKind::crf && !activated)
-      throw_error("output '%': % is a loss of the output of a CRF layer that nothing else reads",
-                  {objective.output, train::name(*objective.loss)});
-    objective.raw = activated;
-    if (activated || objective.loss->from_logits) objective.scores = train::Scores::logits;
-  }
-  if (!graph.has_penalties() &&
-      std::none_of(objectives.begin(), objectives.end(), [](const Objective& o) { return o.loss.has_value(); })) {
-    config.fail("no output has a loss");
-  }
-  return objectives;
 }
 
 Precision read_precision(json::Reader& config) {
@@ -108,7 +54,7 @@ std::uint64_t read_seed(json::Reader& config) {
 
 struct Trainer::Impl {
   std::shared_ptr<graph::Graph> graph;  // the model's, whatever becomes of the object
-  std::vector<Objective> objectives;
+  std::vector<train::Objective> objectives;
   std::uint64_t seed;
   bool remat;
   train::Clipping clipping;
@@ -163,7 +109,7 @@ struct Trainer::Impl {
       options.whole_rows = part->rows;
       options.seed += part->number * kPartSeed;
     }
-    for (const Objective& objective : objectives) options.raw.push_back(objective.raw);
+    for (const train::Objective& objective : objectives) options.raw.push_back(objective.raw);
     return graph->forward(batch, options);
   }
 
@@ -192,7 +138,7 @@ struct Trainer::Impl {
 
   void check(const graph::Run& run, const Targets& targets, std::span<const View> outputs) const {
     for (std::size_t k = 0; k < objectives.size(); ++k) {
-      const Objective& objective = objectives[k];
+      const train::Objective& objective = objectives[k];
       if (objective.loss) {
         train::check_target(*objective.loss, rows(run, k), targets.targets[k], sample_weights(targets, k), objective.output);
       }
@@ -206,7 +152,7 @@ struct Trainer::Impl {
   StepResult losses(graph::Run& run, const Targets& targets, bool want_gradients, const StepPart* part = nullptr) const {
     StepResult result;
     for (std::size_t k = 0; k < objectives.size(); ++k) {
-      const Objective& objective = objectives[k];
+      const train::Objective& objective = objectives[k];
       const train::Rows rows = this->rows(run, k, part);
       const Index valid = rows.valid();
       result.output_losses.push_back(0);
@@ -288,7 +234,7 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
   const Precision precision = read_precision(config);
   const auto size = static_cast<std::size_t>(graph.parameter_count());
   impl_ = std::unique_ptr<Impl>(new Impl{.graph = model.graph_,
-                                         .objectives = read_objectives(config, graph),
+                                         .objectives = train::read_objectives(config, graph),
                                          .seed = read_seed(config),
                                          .remat = config.boolean("remat", false),
                                          .clipping = train::read_clipping(optimizer),
