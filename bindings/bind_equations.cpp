@@ -41,7 +41,7 @@ bool is_compiled(const Known& known) {
 }
 
 // The object stays: its functions may be in use until the program ends.
-void load(const std::string& path) {
+void load_equations(const std::string& path) {
   void* const object = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (object == nullptr) throw IoError(dlerror());
   const void* const table = dlsym(object, "rekur_equations");
@@ -58,7 +58,7 @@ void bind_equations(py::module_& m) {
   m.def("all_equations", [] { return known(equations::all_equations()); });
   m.def("equations_heard", &heard, py::arg("make"));
   m.def("equations_text", &text, py::arg("equations"));
-  m.def("load_equations", &load, py::arg("path"));
+  m.def("load_equations", &load_equations, py::arg("path"));
   m.def("equations_abi", [] { return simd::kCompiledAbi; });
   m.def("_use_compiled", &equations::use_compiled, py::arg("use"));
 }

@@ -242,7 +242,7 @@ Model map_file(const std::string& path) {
   return Model::map(path);
 }
 
-py::tuple load(const std::string& path) {
+py::tuple load_model(const std::string& path) {
   Model::Extras extras;
   std::optional<Model> model;
   {
@@ -259,7 +259,7 @@ py::tuple load(const std::string& path) {
 void bind_model(py::module_& m) {
   m.def("infer_layer", &infer, py::arg("layer"), py::arg("inputs"));
   m.def("few_outputs", &detail::few_outputs, py::arg("inputs"), py::arg("outputs"));
-  m.def("load", &load, py::arg("path"));
+  m.def("load", &load_model, py::arg("path"));
   m.def("time_axes", &time_axes, py::arg("spec"));
   m.def("parameter_shapes", &parameter_shapes, py::arg("spec"));
   py::class_<PyTape>(m, "Tape");

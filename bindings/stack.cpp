@@ -187,7 +187,7 @@ Stack::Places Stack::places(const StackInputs& in, const Rows& rows, bool traini
   at.engine.reserve(runs());
   at.y.reserve(sizes_.layers);
   at.x.reserve(sizes_.layers);
-  const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + graph::aligned(floats)); };
+  const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
   for (std::size_t layer = 0; layer < sizes_.layers; ++layer) {
     for (std::size_t d = 0; d < sizes_.directions; ++d)
       at.engine.push_back(training ? reserve(engines_[layer * sizes_.directions + d].tape_size(in.T, in.B, false)) : -1);
@@ -284,9 +284,9 @@ void Stack::backward(const StackInputs& in, StackTape& tape, const StackGradient
   const std::size_t D = sizes_.directions;
   const Index G = gates_ * sizes_.H, row_floats = rows.count * width();
   // By layer the gradient of what it reads, by run that of its biases.
-  const Index biases = graph::aligned(bias_size_);
-  graph::Arena own = pool_->take(std::max<Index>(
-      static_cast<Index>(sizes_.layers - 1) * graph::aligned(row_floats) + static_cast<Index>(this->runs()) * biases, 1));
+  const Index biases = aligned(bias_size_);
+  graph::Arena own = pool_->take(
+      std::max<Index>(static_cast<Index>(sizes_.layers - 1) * aligned(row_floats) + static_cast<Index>(this->runs()) * biases, 1));
   float* next = own.data();
   float* const d_bias = next;
   next += static_cast<Index>(this->runs()) * biases;
@@ -314,7 +314,7 @@ void Stack::backward(const StackInputs& in, StackTape& tape, const StackGradient
       if (layer > 0) {
         dx = rows.of(next, width(), in.B);
         std::fill_n(next, row_floats, 0.0f);
-        next += graph::aligned(row_floats);
+        next += aligned(row_floats);
       }
       const Strided<float> y = rows.of(memory + at.y[layer], width(), in.B);
       for (std::size_t d = 0; d < D; ++d) {

@@ -90,7 +90,7 @@ def configure(options: Sequence[str], folder: Path) -> Target:
     query.parent.mkdir(parents=True)
     query.touch()
     fixed = ["-DREKUR_ISAS=baseline", "-DBUILD_SHARED_LIBS=OFF", "-DREKUR_WERROR=OFF", "-DCMAKE_BUILD_TYPE=Release"]
-    fixed += [f"-DREKUR_{name}=OFF" for name in ("TESTS", "BENCH", "EXAMPLES", "PYTHON", "INSTALL")]
+    fixed += [f"-DREKUR_{name}=OFF" for name in ("TESTS", "BENCH", "EXAMPLES", "PYTHON", "INSTALL", "UNITY")]
     done = subprocess.run(
         ["cmake", "-S", str(ROOT), "-B", str(folder), *options, *fixed], capture_output=True, text=True, check=False
     )

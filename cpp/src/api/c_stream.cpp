@@ -12,7 +12,8 @@ using rekur::Stream;
 using rekur::TensorInfo;
 using rekur::api::Call;
 
-std::size_t count(const Call& call, const rekur_stream* stream, const std::vector<TensorInfo>& (Stream::*infos)() const noexcept) {
+std::size_t count_infos(const Call& call, const rekur_stream* stream,
+                        const std::vector<TensorInfo>& (Stream::*infos)() const noexcept) {
   if (stream == nullptr) return call.refuse("stream", "is null"), 0;
   return (stream->stream.*infos)().size();
 }
@@ -82,11 +83,17 @@ rekur_rate_match rekur_stream_rate_match(const rekur_stream* stream) noexcept {
 
 void rekur_stream_free(rekur_stream* stream) noexcept { delete stream; }
 
-size_t rekur_stream_input_count(const rekur_stream* stream) noexcept { return count(Call(__func__), stream, &Stream::inputs); }
+size_t rekur_stream_input_count(const rekur_stream* stream) noexcept {
+  return count_infos(Call(__func__), stream, &Stream::inputs);
+}
 
-size_t rekur_stream_output_count(const rekur_stream* stream) noexcept { return count(Call(__func__), stream, &Stream::outputs); }
+size_t rekur_stream_output_count(const rekur_stream* stream) noexcept {
+  return count_infos(Call(__func__), stream, &Stream::outputs);
+}
 
-size_t rekur_stream_state_count(const rekur_stream* stream) noexcept { return count(Call(__func__), stream, &Stream::states); }
+size_t rekur_stream_state_count(const rekur_stream* stream) noexcept {
+  return count_infos(Call(__func__), stream, &Stream::states);
+}
 
 rekur_code rekur_stream_input(const rekur_stream* stream, size_t index, rekur_tensor_info* info) noexcept {
   const Call call(__func__);

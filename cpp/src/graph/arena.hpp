@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "rekur/tensor.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
 // Whole cache lines.
-constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // A block of floats, zero when new (used ones come from the pool as they were left).
 class Arena {

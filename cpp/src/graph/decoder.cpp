@@ -45,7 +45,7 @@ void check(const DecodeOptions& o, Index classes, bool attention, bool prompted)
 }
 
 // Rows [begin, end) of what is given.
-Batch rows_of(const Batch& given, Index begin, Index end) {
+Batch some_rows(const Batch& given, Index begin, Index end) {
   Batch part;
   const Index count = end - begin;
   const auto some = [&](const auto& list, auto& to) {
@@ -80,7 +80,7 @@ struct Decoder::Impl {
     const auto rows = static_cast<Index>(prompts.size());
     LabelStream labels(program, element_count({rows, how.beam_width}), options);
     if (!beginnings.empty()) {
-      labels.impl().begin(rows_of(given, first, first + rows));
+      labels.impl().begin(some_rows(given, first, first + rows));
     } else if (labels.impl().rows != rows) {
       std::vector<Index> all(static_cast<std::size_t>(rows));
       for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<Index>(i);

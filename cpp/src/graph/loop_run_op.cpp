@@ -42,7 +42,7 @@ class LoopRunOp final : public layers::StreamOp {
   }
 
   bool allocates() const override { return true; }
-  Index memory(Index batch) const override { return kLine + states_size(batch, 0, false); }
+  Index memory(Index batch) const override { return kLineFloats + states_size(batch, 0, false); }
   Index whole_memory(Index batch, Index steps) const override {
     Index size = states_size(batch, steps, true) + 2 * (states_size(batch, steps, true) + states_size(batch, steps, false));
     for (const Part& part : constants_) size += aligned(element_count({batch, part.size(steps)}));
@@ -76,8 +76,6 @@ class LoopRunOp final : public layers::StreamOp {
   }
 
  private:
-  static constexpr Index kLine = 16;
-
   Index states_size(Index batch, Index steps, bool long_ones) const {
     Index size = 0;
     for (const Part& part : states_)
@@ -87,7 +85,7 @@ class LoopRunOp final : public layers::StreamOp {
 
   std::vector<layers::StreamState> listed(Index batch, Index steps, bool long_ones) const {
     std::vector<layers::StreamState> found;
-    Index at = long_ones ? 0 : kLine;
+    Index at = long_ones ? 0 : kLineFloats;
     for (const Part& part : states_) {
       if (part.long_as_whole != long_ones) continue;
       const Index units = part.size(steps);
@@ -136,7 +134,7 @@ class LoopRunOp final : public layers::StreamOp {
       inputs.push_back(to);
     }
     // States, and where they are put after the step.
-    float* const fixed = call.memory + kLine;
+    float* const fixed = call.memory + kLineFloats;
     std::vector<float*> own, after;
     Index long_at = 0, fixed_at = 0;
     for (const Part& part : states_) {

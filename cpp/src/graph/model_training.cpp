@@ -138,7 +138,7 @@ void Model::pack(const std::string& path, const PackOptions& options, const Extr
       graph().make_panels(single_row, [&](std::span<const runtime::Panel> made) {
         for (std::size_t i = 0; i < made.size(); ++i) {
           std::vector<float>& panel = numbers.emplace_back(made[i].data, made[i].data + made[i].size);
-          panel.resize(static_cast<std::size_t>(graph::aligned(made[i].size)));
+          panel.resize(static_cast<std::size_t>(aligned(made[i].size)));
           panels.emplace_back(graph::panel_name(isa, single_row, i, made[i].layout), panel);
         }
       });
@@ -201,8 +201,8 @@ void Model::write(const std::string& path, const Extras& extras, WeightType type
   std::vector<std::string> first;
   if (type == WeightType::float32)
     for (const ParameterInfo& info : parameters()) first.push_back(info.name);
-  const std::vector<std::byte> padding(
-      static_cast<std::size_t>(graph::aligned(graph().parameter_count()) - graph().parameter_count()) * sizeof(float));
+  const std::vector<std::byte> padding(static_cast<std::size_t>(aligned(graph().parameter_count()) - graph().parameter_count()) *
+                                       sizeof(float));
   if (!panels.empty()) {
     std::vector<float> flat(weight_count());
     for (const graph::Segment& s : graph().segments()) std::copy_n(graph().data(s), s.size, flat.data() + s.flat);

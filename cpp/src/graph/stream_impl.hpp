@@ -144,7 +144,7 @@ struct Stream::Impl {
     Index size = 0;
     const auto place = [&](Index floats) {
       const Index at = size;
-      if (add_overflows(size, graph::aligned(floats), &size)) throw_out_of_memory("the arrays of a stream do not fit in memory");
+      if (add_overflows(size, aligned(floats), &size)) throw_out_of_memory("the arrays of a stream do not fit in memory");
       return at;
     };
     struct Place {

@@ -43,7 +43,7 @@ class WholeSteps {
 };
 
 // The rows of `view`, as many as the batch has. Throws Error where the shape is another than the model's.
-Index rows_of(const ConstView& view, const Info& info) {
+Index rows_given_by(const ConstView& view, const Info& info) {
   const Shape& expected = info.info.shape;
   bool fits = view.data != nullptr && view.dtype == DType::float32 && view.shape.size() == expected.size();
   for (std::size_t k = 1; fits && k < expected.size(); ++k)
@@ -66,7 +66,7 @@ void Stream::Impl::begin(const Batch& given) {
   Index N = all.empty() ? batch : kUnknown, longest = 0;
   std::vector<WholeSteps> steps;
   for (std::size_t i = 0; i < all.size(); ++i) {
-    const Index rows_given = rows_of(given.inputs[i], all[i]);
+    const Index rows_given = rows_given_by(given.inputs[i], all[i]);
     if (N == kUnknown) N = rows_given;
     if (rows_given != N) throw_error("stream: '%': expected % rows, got %", {all[i].info.name, N, rows_given});
     const Index T = all[i].timed ? given.inputs[i].shape[1] : 1;
@@ -107,7 +107,7 @@ void Stream::Impl::begin(const Batch& given) {
     Index size = 0;
     for (Index row = 0; row < N; ++row) {
       valid.push_back(steps[static_cast<std::size_t>(first)].of(row));
-      const Index of_row = graph::aligned(op.whole_floats(static_cast<Index>(valid.back().size())));
+      const Index of_row = aligned(op.whole_floats(static_cast<Index>(valid.back().size())));
       if (add_overflows(size, of_row, &size)) throw_out_of_memory("not enough memory for what a stream begins with");
     }
     floats[k] = graph::Arena(size, "what a stream begins with");
@@ -131,7 +131,7 @@ void Stream::Impl::begin(const Batch& given) {
       op.take_whole(inputs_of_op, count, to);
       const bool first_ones = count == 0 || of_row.back() == count - 1;
       made[k].push_back({to, count, first_ones ? nullptr : of_row.data()});
-      to += graph::aligned(op.whole_floats(count));
+      to += aligned(op.whole_floats(count));
     }
   }
 

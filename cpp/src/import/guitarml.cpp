@@ -60,7 +60,7 @@ class State {
   std::size_t taken_ = 0;
 };
 
-Recurrent recurrent(State& state, const Kind& kind, Index layer, Index inputs) {
+Recurrent take_recurrent(State& state, const Kind& kind, Index layer, Index inputs) {
   const auto name = [&](const char* part) { return compose("rec.%_l%", {part, layer}); };
   const auto [rows, units] = state.size(name("weight_hh"));
   if (rows != kind.blocks * units)
@@ -115,7 +115,7 @@ Model guitarml(const json::Object& file) {
   Sequence x = around.input();
   const bool several = state.has("rec.weight_hh_l1");
   for (Index layer = 0; state.has(compose("rec.weight_hh_l%", {layer})); ++layer)
-    x = builder.recurrent(x, several ? compose("rec_l%", {layer}) : "rec", recurrent(state, *kind, layer, x.features));
+    x = builder.recurrent(x, several ? compose("rec_l%", {layer}) : "rec", take_recurrent(state, *kind, layer, x.features));
   const Index units = x.features;
   if (data.find("hidden_size") != nullptr && count(data, "hidden_size", "model_data") != units)
     throw_error("model_data says another hidden_size than its weights, which have %", {units});

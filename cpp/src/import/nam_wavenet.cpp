@@ -185,8 +185,8 @@ Tensor activated(NamNetwork& network, const Layers& layers, std::size_t k, const
 }
 
 // What goes on to the next layer, and what goes to the head. What the last layer of all hands on, nobody reads.
-std::pair<Tensor, Tensor> layer(NamNetwork& network, const Layers& layers, std::size_t k, const Tensor& x, const Tensor& condition,
-                                WeightList& weights, const std::string& name, bool last) {
+std::pair<Tensor, Tensor> run_layer(NamNetwork& network, const Layers& layers, std::size_t k, const Tensor& x,
+                                    const Tensor& condition, WeightList& weights, const std::string& name, bool last) {
   const Index inner = layers.bottleneck, seen = condition.sequence.features;
   const std::string& mode = layers.modes[k];
   const Index wide = inner * (mode == "none" ? 1 : 2);
@@ -275,7 +275,7 @@ Tensor nam_wavenet(NamNetwork& network, const Tensor& x, const json::Object& con
     if (head) terms.push_back(*head);
     for (std::size_t k = 0; k < layers.sizes.size(); ++k) {
       const bool last = a + 1 == arrays.size() && k + 1 == layers.sizes.size();
-      auto [next, term] = layer(network, layers, k, y, condition, weights, compose("%_layer%", {name, k}), last);
+      auto [next, term] = run_layer(network, layers, k, y, condition, weights, compose("%_layer%", {name, k}), last);
       y = std::move(next);
       terms.push_back(std::move(term));
     }

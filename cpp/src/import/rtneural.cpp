@@ -92,8 +92,8 @@ Sequence convolution(Builder& builder, const Sequence& x, const json::Object& en
   return builder.convolution(x, "conv1d", activation_of(entry, what), product, dilation);
 }
 
-Sequence recurrent(Builder& builder, const Sequence& x, const json::Object& entry, const Arrays& arrays, Index units, bool lstm,
-                   const std::string& what) {
+Sequence read_recurrent(Builder& builder, const Sequence& x, const json::Object& entry, const Arrays& arrays, Index units,
+                        bool lstm, const std::string& what) {
   const std::string activation = activation_of(entry, what);
   if (activation != "linear" && activation != "tanh")
     throw_error("%: RTNeural's has tanh, whatever the file says: it says %", {what, activation});
@@ -122,7 +122,8 @@ Sequence batch_normalization(Builder& builder, const Sequence& x, const json::Ob
   return builder.batch_normalization(x, "batch_normalization", std::move(statistics));
 }
 
-Sequence layer(Builder& builder, const Sequence& x, const json::Object& entry, const std::string& type, const std::string& what) {
+Sequence read_layer(Builder& builder, const Sequence& x, const json::Object& entry, const std::string& type,
+                    const std::string& what) {
   const Arrays arrays(entry, what);
   if (type == "activation") return builder.activation(x, "activation", activation_of(entry, what));
   const Index outputs = features_of(find(entry, "shape"), compose("%: shape", {what}));
@@ -134,7 +135,7 @@ Sequence layer(Builder& builder, const Sequence& x, const json::Object& entry, c
     return builder.dense(x, "dense", activation_of(entry, what), outputs, std::move(kernel), std::move(bias));
   }
   if (type == "conv1d") return convolution(builder, x, entry, arrays, outputs, what);
-  if (type == "lstm" || type == "gru") return recurrent(builder, x, entry, arrays, outputs, type == "lstm", what);
+  if (type == "lstm" || type == "gru") return read_recurrent(builder, x, entry, arrays, outputs, type == "lstm", what);
   if (type == "prelu") {
     arrays.expect(1, 1);
     const Index slopes = size_of(arrays[0]) == 1 ? 1 : x.features;
@@ -169,7 +170,7 @@ Model rtneural(const json::Object& file) {
     const json::Value* const type = find(entry, "type");
     if (type == nullptr || !type->is_string()) throw_error("%: expected an object with a type", {where});
     const std::string what = compose("% (%)", {where, type->string()});
-    x = layer(builder, x, entry, type->string(), what);
+    x = read_layer(builder, x, entry, type->string(), what);
     // What the next layer reads the file says, too.
     if (const json::Value* const shape = find(entry, "shape");
         shape != nullptr && features_of(shape, what + ": shape") != x.features)

@@ -12,7 +12,7 @@ namespace {
 // Bits of Linux, which older headers do not name.
 bool bit(unsigned long word, int at) { return (word >> at & 1) != 0; }
 
-Aarch64 find() {
+Aarch64 find_aarch64() {
   Aarch64 has{};
 #if defined(__linux__)
   const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
@@ -35,7 +35,7 @@ Aarch64 find() {
 }  // namespace
 
 const Aarch64& aarch64() {
-  static const Aarch64 has = find();
+  static const Aarch64 has = find_aarch64();
   return has;
 }
 

@@ -15,7 +15,7 @@ using recurrent::CellProgram;
 using recurrent::Role;
 using recurrent::Source;
 
-bool is_name(const std::string& name) {
+bool is_cell_name(const std::string& name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
   });
@@ -28,7 +28,7 @@ class CellReader {
 
   std::shared_ptr<const CellProgram> read() {
     p_.name = cell_.string("name");
-    if (!is_name(p_.name)) cell_.refuse("name", "letters, digits, '_', '.' and '-'");
+    if (!is_cell_name(p_.name)) cell_.refuse("name", "letters, digits, '_', '.' and '-'");
     p_.states = names("states", 1, recurrent::kMostStates);
     const std::vector<std::string> kernel = names("kernel", 0, recurrent::kMostBlocks);
     p_.kernel_blocks = static_cast<int>(kernel.size());
@@ -69,7 +69,7 @@ class CellReader {
   std::vector<std::string> names(const char* key, std::size_t fewest, std::size_t most) {
     std::vector<std::string> names;
     for (const json::Value& value : cell_.array(key)) {
-      if (!value.is_string() || !is_name(value.string()))
+      if (!value.is_string() || !is_cell_name(value.string()))
         cell_.refuse(key, "an array of names of letters, digits, '_', '.' and '-'");
       names.push_back(value.string());
     }
@@ -92,7 +92,7 @@ class CellReader {
       cell_.fail("'recurrent' must be at most % products, got %", {recurrent::kMostBlocks, blocks.size()});
     for (const json::Value& value : blocks) {
       if (!value.is_array() || value.array().size() < 2 || value.array().size() > 3 || !value.array()[0].is_string() ||
-          !is_name(value.array()[0].string()))
+          !is_cell_name(value.array()[0].string()))
         cell_.refuse("recurrent", "an array of [name, source] or [name, source, matrix]");
       recurrent_.push_back(value.array()[0].string());
       const json::Value& source = value.array()[1];
@@ -135,7 +135,7 @@ class CellReader {
   std::string parameter_name(json::Reader& reader) {
     static constexpr std::string_view taken[] = {"kernel", "recurrent_kernel", "bias", "recurrent_bias"};
     const std::string name = reader.string("name");
-    if (!is_name(name) || std::find(std::begin(taken), std::end(taken), name) != std::end(taken))
+    if (!is_cell_name(name) || std::find(std::begin(taken), std::end(taken), name) != std::end(taken))
       reader.refuse("name", "letters, digits, '_', '.' and '-', and no other parameter's name");
     return name;
   }

@@ -19,13 +19,12 @@
 #include "rekur/detail/compiler.hpp"
 #include "rekur/detail/few_outputs.hpp"
 #include "runtime/checked.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/scratch.hpp"
 #include "simd/pack.hpp"
 
 namespace rekur::layers {
 namespace {
-
-constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 
 // Dense in a stream. In memory: the addresses of the rows of x and of y, then what the activation needs.
 class DenseOp final : public StreamOp {
@@ -66,7 +65,7 @@ class DenseOp final : public StreamOp {
   bool rowwise() const override { return true; }
   Index memory(Index batch) const override {
     Index floats = element_count({batch, 2 * kAddress + narrow(1)});  // throws where that is too many
-    if (add_overflows(floats, activate_memory(f_, units_) + kLine, &floats))
+    if (add_overflows(floats, activate_memory(f_, units_) + kLineFloats, &floats))
       throw_error("Dense: % rows do not fit in memory", {batch});
     return floats;
   }
@@ -115,7 +114,7 @@ class DenseOp final : public StreamOp {
 #endif
 
  private:
-  static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
+  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
 
   void sums(const StreamCall& c) const noexcept {
     if (few_) [[likely]]
@@ -173,12 +172,12 @@ class DenseOp final : public StreamOp {
   // Whole panels, some 512 numbers.
   Index ranked_columns() const { return std::max<Index>(1, 512 / kernels_.panel) * kernels_.panel; }
   static Index ranked_size(Index batch) {
-    return blocks(element_count({batch, sizeof(simd::RankedRow)}), sizeof(float) * kLine) * kLine;
+    return block_count(element_count({batch, sizeof(simd::RankedRow)}), sizeof(float) * kLineFloats) * kLineFloats;
   }
 #endif
 
   // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
-  static Index addresses(Index batch) { return blocks(batch * 2 * kAddress, kLine) * kLine; }
+  static Index addresses(Index batch) { return block_count(batch * 2 * kAddress, kLineFloats) * kLineFloats; }
 
   // … of rows that are rounded.
   Index narrow(Index batch) const { return batch * (int8_ ? simd::int8_row_floats(in_) : bf16_ ? simd::bf16_row_floats(in_) : 0); }

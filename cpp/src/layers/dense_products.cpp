@@ -5,6 +5,8 @@
 
 #include "isa/bf16.hpp"
 #include "isa/dispatch.hpp"
+#include "layers/product_blocks.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
 #include "simd/pack.hpp"
@@ -12,16 +14,11 @@
 namespace rekur::layers {
 namespace {
 
-constexpr Index kRowBlock = 64;                   // rows of a task of a product
-constexpr Index kColumnBlock = 512;               // columns of a task, rounded to whole panels
-[[maybe_unused]] constexpr Index kTile = 128;     // a task of the weight gradient makes kTile x kTile of it
 [[maybe_unused]] constexpr Index kRowList = 128;  // rows whose addresses a task of the weight gradient lists at a time
-
-constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 
 // The addresses of up to N consecutive rows, on the stack.
 template <class T, Index N>
-struct RowList {
+struct RowAddresses {
   std::array<T*, N> row;
 
   T* const* fill(T* base, Index stride, Index begin, Index end) {
@@ -35,7 +32,7 @@ struct RowList {
 // all columns.
 template <class Task>
 void of_rounded_rows(Index rows, Index N, Index K, Index stride, const float* a, float* c, const Task& task) {
-  const Index row_blocks = blocks(rows, kRowBlock);
+  const Index row_blocks = block_count(rows, kRowBlock);
   const double work = static_cast<double>(rows) * static_cast<double>(N + 16) * static_cast<double>(K);
   const int threads = runtime::threads_for(work, row_blocks);
   ScratchUse scratch;
@@ -43,8 +40,8 @@ void of_rounded_rows(Index rows, Index N, Index K, Index stride, const float* a,
   runtime::numbered_tasks(threads, row_blocks, [&](Index block, int thread) {
     const Index row = block * kRowBlock, end = std::min(rows, row + kRowBlock);
     float* const own = narrow + thread * kRowBlock * stride;
-    RowList<const float, kRowBlock> from{}, rounded{};
-    RowList<float, kRowBlock> to{};
+    RowAddresses<const float, kRowBlock> from{}, rounded{};
+    RowAddresses<float, kRowBlock> to{};
     task(end - row, from.fill(a, K, row, end), own, rounded.fill(own, stride, 0, end - row), to.fill(c, N, row, end));
   });
 }
@@ -56,14 +53,14 @@ void of_rounded_rows(Index rows, Index N, Index K, Index stride, const float* a,
 void dense_product(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c,
                    bool accumulate) {
   const auto& k = isa::kernels();
-  const Index columns = blocks(kColumnBlock, k.panel) * k.panel;
-  const Index row_blocks = blocks(rows, kRowBlock), column_blocks = blocks(N, columns);
+  const Index columns = block_count(kColumnBlock, k.panel) * k.panel;
+  const Index row_blocks = block_count(rows, kRowBlock), column_blocks = block_count(N, columns);
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K);
   runtime::parallel_tasks(row_blocks * column_blocks, work, [&](Index task) {
     const Index row = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
     const Index row_end = std::min(rows, row + kRowBlock), n = std::min(N - column, columns);
-    RowList<const float, kRowBlock> from;
-    RowList<float, kRowBlock> to;
+    RowAddresses<const float, kRowBlock> from;
+    RowAddresses<float, kRowBlock> to;
     k.gemm(row_end - row, n, K, from.fill(a, K, row, row_end), packed + column * K, bias ? bias + column : nullptr,
            to.fill(c, N, row, row_end), column, accumulate);
   });
@@ -104,15 +101,15 @@ void dense_product_bf16(Index rows, Index N, Index K, const float* a, const floa
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
 void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c, [[maybe_unused]] bool bf16) {
   const auto& k = isa::kernels();
-  const Index column_tiles = blocks(N, kTile);
+  const Index column_tiles = block_count(N, kTile);
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(N);
-  const Index tasks = blocks(M, kTile) * column_tiles;
+  const Index tasks = block_count(M, kTile) * column_tiles;
   const int threads = runtime::threads_for(work, tasks);
   ScratchUse scratch;
   float* const copies = scratch->take<float>(threads * k.gemm_tn_work).data();
   runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index m = task / column_tiles * kTile, n = task % column_tiles * kTile;
-    RowList<const float, kRowList> a_rows, b_rows;
+    RowAddresses<const float, kRowList> a_rows, b_rows;
     for (Index row = 0; row < rows; row += kRowList) {
       const Index end = std::min(rows, row + kRowList);
       const Index M_tile = std::min(kTile, M - m), N_tile = std::min(kTile, N - n);
@@ -132,7 +129,7 @@ void dense_product_tn(Index rows, Index M, Index N, const float* a, const float*
 void dense_sums(Index rows, Index N, const float* b, float* out) {
   const auto& k = isa::kernels();
   runtime::parallel_range(N, 64, static_cast<double>(rows) * static_cast<double>(N), [&](Index begin, Index end) {
-    RowList<const float, kRowList> list;
+    RowAddresses<const float, kRowList> list;
     for (Index row = 0; row < rows; row += kRowList) {
       const Index last = std::min(rows, row + kRowList);
       k.column_sums(end - begin, last - row, list.fill(b, N, row, last), begin, out + begin, true);

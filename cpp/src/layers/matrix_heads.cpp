@@ -20,7 +20,7 @@ constexpr Index kSteps = 32;   // of a chunk, whose numbers stay in the first-le
 constexpr Index kNumber = 16;  // floats kept for one number a step
 
 // Square [rows][columns] to rows of `stride` floats and back.
-void place(const float* from, Index rows, Index columns, float* to, Index stride) {
+void place_rows(const float* from, Index rows, Index columns, float* to, Index stride) {
   for (Index r = 0; r < rows; ++r) std::copy_n(from + r * columns, columns, to + r * stride);
 }
 void take(const float* from, Index stride, Index rows, Index columns, float* to) {
@@ -170,7 +170,7 @@ void MatrixHeads::forward(const MatrixKernels& kernels, const HeadRun& run, floa
   float* const o = memory.take(kSteps * Lp_);
   float* const r = memory.take(kSteps * Lp_);
   std::fill_n(state, Kp_ * Lp_, 0.0f);
-  if (run.initial != nullptr) place(run.initial, K_, L_, state, Lp_);
+  if (run.initial != nullptr) place_rows(run.initial, K_, L_, state, Lp_);
   float m = mlstm() && run.initial != nullptr ? run.initial[K_ * L_] : 0.0f;
 
   for (Index begin = 0; begin < run.steps; begin += kSteps) {
@@ -218,7 +218,7 @@ void MatrixHeads::sweep_values(const MatrixKernels& kernels, const HeadBackward&
   float* const dw = memory.take(kSteps * Lp_);
   float* const db = memory.take(kSteps * kNumber);
   std::fill_n(state, Kp_ * Lp_, 0.0f);
-  if (b.d_final != nullptr) place(b.d_final, K_, L_, state, Lp_);
+  if (b.d_final != nullptr) place_rows(b.d_final, K_, L_, state, Lp_);
 
   for (Index end = run.steps; end > 0; end = (end - 1) / kSteps * kSteps) {
     const Index begin = (end - 1) / kSteps * kSteps, count = end - begin;

@@ -21,6 +21,7 @@
 #include "layers/row_list.hpp"
 #include "layers/row_products.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/scratch.hpp"
 
 namespace rekur::layers {
@@ -28,9 +29,7 @@ namespace {
 
 [[maybe_unused]] constexpr Index kGammaRows = 64;  // whose share of gamma's gradient is summed by itself
 
-constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-
-struct Settings {
+struct MatrixSettings {
   MatrixRule rule;
   Index heads, key, value;
   Index units;  // of the output; 0: as many as the input has features
@@ -60,17 +59,17 @@ struct Weights {
 };
 
 // gamma ⊙ norm(o) ⊙ gate(z) at one step.
-void normalize(const simd::MatrixKernels& kernels, const MatrixHeads& heads, const Settings& s, const float* gamma, const float* o,
-               const float* projection, float* y) {
+void normalize(const simd::MatrixKernels& kernels, const MatrixHeads& heads, const MatrixSettings& s, const float* gamma,
+               const float* o, const float* projection, float* y) {
   const Index V = heads.value();
   const float* const z = s.output_gate ? projection + heads.output_gate() : nullptr;
   kernels.norm({heads.heads(), V, s.norm(), {gamma, s.gamma_stride()}, {o, V}, {z, V}, {y, V}});
 }
 
 // In memory: the states, then what a step computes on the way, then the addresses of rows.
-class Op final : public StreamOp {
+class MatrixOp final : public StreamOp {
  public:
-  Op(const Settings& s, const MatrixHeads& heads, Index F, Index U, const Weights<const float>& w)
+  MatrixOp(const MatrixSettings& s, const MatrixHeads& heads, Index F, Index U, const Weights<const float>& w)
       : s_(s), heads_(heads), F_(F), U_(U), table_(isa::table()) {
     const Index N = heads.columns(), W = heads.width();
     kernel_.prepare(w.kernel, F, N, N, 1, 1);
@@ -123,7 +122,7 @@ class Op final : public StreamOp {
  private:
   static constexpr Index kAddress = sizeof(void*) / sizeof(float);
 
-  Settings s_;
+  MatrixSettings s_;
   MatrixHeads heads_;
   Index F_, U_;
   const isa::Table& table_;
@@ -133,7 +132,7 @@ class Op final : public StreamOp {
 
 class MatrixLayer final : public Layer {
  public:
-  MatrixLayer(const std::string& type, const std::string& name, Settings settings)
+  MatrixLayer(const std::string& type, const std::string& name, MatrixSettings settings)
       : Layer(type, name), s_(std::move(settings)), heads_(s_.rule, s_.heads, s_.key, s_.value, s_.decay_power, s_.output_gate) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
@@ -305,7 +304,7 @@ class MatrixLayer final : public Layer {
 
   MaskedStep masked_step() const override { return MaskedStep::last_output; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return std::make_unique<Op>(s_, heads_, F_, U_, weights_at(build.weights));
+    return std::make_unique<MatrixOp>(s_, heads_, F_, U_, weights_at(build.weights));
   }
   std::size_t first_initial_state() const override { return 1; }
 
@@ -379,7 +378,7 @@ class MatrixLayer final : public Layer {
   }
 #endif
 
-  Settings s_;
+  MatrixSettings s_;
   MatrixHeads heads_;
   Index F_ = 0, U_ = 0;
   mutable PackedMatrix kernel_, output_kernel_;
@@ -405,8 +404,8 @@ float read_positive(json::Reader& spec, const char* key, double fallback) {
 }
 
 // What both types have.
-Settings read_settings(json::Reader& spec, MatrixRule rule) {
-  Settings s;
+MatrixSettings read_matrix_settings(json::Reader& spec, MatrixRule rule) {
+  MatrixSettings s;
   s.rule = rule;
   s.heads = spec.positive_integer("num_heads");
   s.key = spec.positive_integer("key_dim");
@@ -430,13 +429,13 @@ Settings read_settings(json::Reader& spec, MatrixRule rule) {
 }  // namespace
 
 std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s = read_settings(spec, read_mode(spec));
+  MatrixSettings s = read_matrix_settings(spec, read_mode(spec));
   s.decay_power = 1.0f / read_positive(spec, "decay_normalizer", 16.0);
   return std::make_unique<MatrixLayer>(type, name, std::move(s));
 }
 
 std::unique_ptr<Layer> make_mlstm(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s = read_settings(spec, MatrixRule::mlstm);
+  MatrixSettings s = read_matrix_settings(spec, MatrixRule::mlstm);
   s.forget_initializer = R"({"name":"uniform","low":3.0,"high":6.0})";
   if (spec.find("forget_bias_initializer") != nullptr)
     s.forget_initializer = read_initializer(spec, "forget_bias_initializer", "zeros");

@@ -22,6 +22,7 @@
 #include "layers/residual.hpp"
 #include "layers/run_recurrences.hpp"
 #include "recurrent/windows.hpp"
+#include "runtime/lines.hpp"
 
 namespace rekur::layers {
 
@@ -75,8 +76,6 @@ class RecurrentLayer final : public Layer {
   // The layer's input that the i-th of them is: the last may be x itself.
   std::size_t step_source(std::size_t i) const { return i < s_.step_inputs ? 1 + i : 0; }
   void check_step_input(const TensorSpec& x, const TensorSpec& given, std::size_t i) const;
-
-  static constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
   // --- what does the steps ---
 

@@ -31,7 +31,7 @@ const char* lstm_cell(json::Reader& spec) {
 
 const char* simple_rnn_cell(json::Reader&) { return "simple_rnn"; }
 
-constexpr RecurrentType kTypes[] = {
+constexpr RecurrentType kRecurrentTypes[] = {
     {"GRU", gru_cell, true},
     {"LSTM", lstm_cell, true},
     {"SimpleRNN", simple_rnn_cell, false},
@@ -133,11 +133,12 @@ void add_gains(const json::Reader& spec, RecurrentSettings& s) {
 }  // namespace
 
 RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
-  const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const RecurrentType& t) { return type == t.type; });
+  const auto* found =
+      std::find_if(std::begin(kRecurrentTypes), std::end(kRecurrentTypes), [&](const RecurrentType& t) { return type == t.type; });
   const bool program = type == kProgramType;
-  if (found == std::end(kTypes) && !program) {
+  if (found == std::end(kRecurrentTypes) && !program) {
     std::vector<std::string_view> names{kProgramType};
-    for (const RecurrentType& t : kTypes) names.emplace_back(t.type);
+    for (const RecurrentType& t : kRecurrentTypes) names.emplace_back(t.type);
     spec.fail("%", {unknown_name("recurrent layer type", type, names)});
   }
   RecurrentSettings s;

@@ -3,16 +3,12 @@
 #include <algorithm>
 
 #include "isa/dispatch.hpp"
+#include "layers/product_blocks.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/parallel.hpp"
 
 namespace rekur::layers {
 namespace {
-
-constexpr Index kRowBlock = 64;                // rows of a task of a product
-constexpr Index kColumnBlock = 512;            // columns of a task, rounded to whole panels
-[[maybe_unused]] constexpr Index kTile = 128;  // a task of the product over rows makes kTile × kTile of it
-
-constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 
 double operations(Index rows, Index N, Index K) {
   return 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K);
@@ -22,9 +18,9 @@ double operations(Index rows, Index N, Index K) {
 
 void row_product(Index rows, Index N, Index K, ConstRows a, const float* packed, const float* bias, Rows c, bool accumulate) {
   const auto& k = isa::kernels();
-  const Index columns = blocks(kColumnBlock, k.panel) * k.panel;
-  const Index column_blocks = blocks(N, columns);
-  runtime::parallel_tasks(blocks(rows, kRowBlock) * column_blocks, operations(rows, N, K), [&](Index task) {
+  const Index columns = block_count(kColumnBlock, k.panel) * k.panel;
+  const Index column_blocks = block_count(N, columns);
+  runtime::parallel_tasks(block_count(rows, kRowBlock) * column_blocks, operations(rows, N, K), [&](Index task) {
     const Index row = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
     k.gemm(std::min(kRowBlock, rows - row), std::min(N - column, columns), K, a + row, packed + column * K,
            bias ? bias + column : nullptr, c + row, column, accumulate);
@@ -35,7 +31,7 @@ void row_product(Index rows, Index N, Index K, ConstRows a, const float* packed,
 
 namespace {
 
-Index tn_tasks(Index M, Index N) { return blocks(M, kTile) * blocks(N, kTile); }
+Index tn_tasks(Index M, Index N) { return block_count(M, kTile) * block_count(N, kTile); }
 
 }  // namespace
 
@@ -43,7 +39,7 @@ int row_product_tn_threads(Index rows, Index M, Index N) { return runtime::threa
 
 void row_product_tn(int threads, Index rows, Index M, Index N, ConstRows a, ConstRows b, float* c, float* work) {
   const auto& k = isa::kernels();
-  const Index column_tiles = blocks(N, kTile);
+  const Index column_tiles = block_count(N, kTile);
   runtime::numbered_tasks(threads, tn_tasks(M, N), [&](Index task, int thread) {
     const Index m = task / column_tiles * kTile, n = task % column_tiles * kTile;
     k.gemm_tn(std::min(kTile, M - m), std::min(kTile, N - n), rows, a, m, b, n, c + m * N + n, N, true,

@@ -18,6 +18,7 @@
 #include "layers/row_list.hpp"
 #include "layers/row_products.hpp"
 #include "layers/selective_ssm.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/scratch.hpp"
 
 namespace rekur::layers {
@@ -25,8 +26,6 @@ namespace {
 
 using simd::Steps;
 using simd::StepsOut;
-
-constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 class SelectiveSSM final : public Layer {
  public:

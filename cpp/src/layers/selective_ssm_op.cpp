@@ -4,16 +4,15 @@
 #include "isa/dispatch.hpp"
 #include "layers/packed.hpp"
 #include "layers/selective_ssm.hpp"
+#include "runtime/lines.hpp"
 
 namespace rekur::layers {
 namespace {
 
-constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-
 // In memory: the states, then what a step computes on the way, then the addresses of rows.
-class Op final : public StreamOp {
+class SelectiveSsmOp final : public StreamOp {
  public:
-  Op(const SelectiveSettings& s, const SelectiveSizes& sizes, const SelectiveWeights<const float>& w)
+  SelectiveSsmOp(const SelectiveSettings& s, const SelectiveSizes& sizes, const SelectiveWeights<const float>& w)
       : z_(sizes), return_state_(s.return_state), table_(isa::table()) {
     kernel_.prepare(w.kernel, z_.F, 2 * z_.E, 2 * z_.E, 1, 1);
     selection_.prepare(w.selection, z_.E, z_.selection(), z_.selection(), 1, 1);
@@ -103,7 +102,7 @@ class Op final : public StreamOp {
 
 std::unique_ptr<const StreamOp> make_selective_op(const SelectiveSettings& settings, const SelectiveSizes& sizes,
                                                   const SelectiveWeights<const float>& weights) {
-  return std::make_unique<Op>(settings, sizes, weights);
+  return std::make_unique<SelectiveSsmOp>(settings, sizes, weights);
 }
 
 }  // namespace rekur::layers

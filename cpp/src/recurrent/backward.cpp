@@ -17,7 +17,7 @@ namespace {
 constexpr Index kChunkPairs = 256;
 
 // Rows without a valid step hand their gradient from the final to the initial state.
-void pass_empty_rows(const Backward& run) {
+void pass_empty_gradients(const Backward& run) {
   const Forward& f = run.forward;
   const auto& r = Engine::impl(*f.layer);
   const auto wanted = [](const float* state) { return state != nullptr; };
@@ -28,7 +28,7 @@ void pass_empty_rows(const Backward& run) {
 }
 
 // Where threads are to spare, or layers wait for one another, more and shorter chunks keep them busy.
-Index chunk_steps(const Plan& plan, const Forward& f, bool by_groups) {
+Index backward_chunk(const Plan& plan, const Forward& f, bool by_groups) {
   constexpr Index kChunks = 4, kLeastPairs = 8;
   const Index B = std::max<Index>(f.B, 1), most = std::max<Index>(kChunkPairs / B, 1), T = std::max<Index>(f.T, 1);
   const Index steps = plan.alone() || (!plan.wavefront && plan.slices * plan.members >= plan.threads)
@@ -54,7 +54,7 @@ class BackwardCall {
     for (Index r = 0; r < R_; ++r) {
       const Backward& b = runs[static_cast<std::size_t>(r)];
       const Forward& f = b.forward;
-      const Index chunk = chunk_steps(plan, f, by_groups);
+      const Index chunk = backward_chunk(plan, f, by_groups);
       const Run* const first = plan.stacked ? nullptr : with_this_dx(runs, r);
       new (&runs_[r]) Run{&f,
                           chunk,
@@ -267,7 +267,7 @@ void backward(std::span<const Backward> runs, [[maybe_unused]] const PartSums& s
   const FlushDenormals flush;
   double work = 0;
   for (const Backward& run : runs) {
-    pass_empty_rows(run);
+    pass_empty_gradients(run);
     clear_gradients(run);
     const auto& r = Engine::impl(*run.forward.layer);
     const bool initial =

@@ -14,7 +14,7 @@
 namespace rekur {
 namespace {
 
-constinit REKUR_THREAD_LOCAL const Memory* current = nullptr;
+constinit REKUR_THREAD_LOCAL const Memory* current_memory = nullptr;
 
 constexpr std::size_t kLeast = 16;                  // alignment of every block
 constexpr std::size_t kMalloc = 2 * sizeof(void*);  // … of what malloc gives everywhere: newlib's 8
@@ -144,26 +144,26 @@ std::size_t fixed_memory_needed(const Memory& memory) noexcept {
 namespace runtime {
 
 MemoryScope::MemoryScope(const Memory* memory) noexcept
-    : before_(std::exchange(current, memory != nullptr && *memory ? memory : nullptr)) {}
-MemoryScope::~MemoryScope() { current = before_; }
+    : before_(std::exchange(current_memory, memory != nullptr && *memory ? memory : nullptr)) {}
+MemoryScope::~MemoryScope() { current_memory = before_; }
 
-bool in_own_memory() noexcept { return current != nullptr; }
+bool in_own_memory() noexcept { return current_memory != nullptr; }
 
 void* take_block(std::size_t bytes, std::size_t alignment, bool zero) noexcept {
   alignment = std::max(alignment, kLeast);
   const std::size_t before = up(sizeof(Header), alignment);
-  const std::size_t slack = current == nullptr && alignment > kMalloc ? alignment : 0;
+  const std::size_t slack = current_memory == nullptr && alignment > kMalloc ? alignment : 0;
   if (bytes > std::numeric_limits<std::size_t>::max() - before - slack) return nullptr;
   const std::size_t whole = bytes + before + slack;
-  void* const begin = current != nullptr ? current->allocate(current->context, whole, alignment)
-                      : zero             ? std::calloc(whole, 1)
-                                         : std::malloc(whole);
+  void* const begin = current_memory != nullptr ? current_memory->allocate(current_memory->context, whole, alignment)
+                      : zero                    ? std::calloc(whole, 1)
+                                                : std::malloc(whole);
   if (begin == nullptr) return nullptr;
   char* const block = static_cast<char*>(begin) + (up(address(begin) + before, alignment) - address(begin));
   Header header{nullptr, begin, whole, static_cast<std::uint32_t>(before), static_cast<std::uint32_t>(alignment)};
-  if (current != nullptr) {
-    header.release = current->release;
-    header.context = current->context;
+  if (current_memory != nullptr) {
+    header.release = current_memory->release;
+    header.context = current_memory->context;
     if (zero) std::memset(block, 0, bytes);
   }
   new (block - sizeof(Header)) Header(header);

@@ -5,10 +5,10 @@
 namespace rekur::runtime {
 namespace {
 
-constinit REKUR_THREAD_LOCAL Panels* current = nullptr;
+constinit REKUR_THREAD_LOCAL Panels* current_panels = nullptr;
 
 }  // namespace
 
-Panels*& PanelScope::now() noexcept { return current; }
+Panels*& PanelScope::now() noexcept { return current_panels; }
 
 }  // namespace rekur::runtime

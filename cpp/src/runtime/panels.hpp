@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "rekur/tensor.hpp"
+#include "runtime/lines.hpp"
 
 namespace rekur::runtime {
 
@@ -43,8 +44,7 @@ class Panels {
   // The next one, where it is stored; null: it has to be packed, and `made` is told where that is.
   const float* next(Index size, std::uint64_t layout) {
     const std::size_t i = next_++;
-    constexpr Index kLine = 16;  // of which a file keeps whole ones
-    if (i >= stored_.size() || stored_[i].size != (size + kLine - 1) / kLine * kLine || stored_[i].layout != layout) return nullptr;
+    if (i >= stored_.size() || stored_[i].size != aligned(size) || stored_[i].layout != layout) return nullptr;
     used_ += size;
     return stored_[i].data;
   }

@@ -16,7 +16,7 @@
 namespace rekur::layers {
 namespace {
 
-struct Settings {
+struct AttentionSettings {
   enum class Score : std::uint8_t { dot, concat, additive } score = Score::dot;
   bool use_scale = false, causal = false, return_scores = false;
   Index window = 0;
@@ -64,7 +64,8 @@ class WholeAttentionOp final : public StreamOp {
 
 class Attention final : public Layer {
  public:
-  Attention(const std::string& type, const std::string& name, const Settings& settings) : Layer(type, name), s_(settings) {}
+  Attention(const std::string& type, const std::string& name, const AttentionSettings& settings)
+      : Layer(type, name), s_(settings) {}
 
   bool joins_time() const override { return false; }
 
@@ -88,12 +89,12 @@ class Attention final : public Layer {
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     std::vector<ParamSpec> specs;
     const Index D = features_of(inputs[0].shape);
-    if (s_.score == Settings::Score::additive) {
+    if (s_.score == AttentionSettings::Score::additive) {
       if (s_.use_scale) add_parameter(specs, "", "scale", {D}, R"("glorot_uniform")", D);
       return specs;
     }
     if (s_.use_scale) add_parameter(specs, "", "scale", {}, R"("ones")", 1);
-    if (s_.score == Settings::Score::concat) add_parameter(specs, "", "concat_score_weight", {}, R"("ones")", 1);
+    if (s_.score == AttentionSettings::Score::concat) add_parameter(specs, "", "concat_score_weight", {}, R"("ones")", 1);
     return specs;
   }
 
@@ -136,7 +137,7 @@ class Attention final : public Layer {
     }
     attend_backward(r, g);
     if (float* d = run.d_weights) {
-      if (s_.score == Settings::Score::additive) {
+      if (s_.score == AttentionSettings::Score::additive) {
         for (Index i = 0; s_.use_scale && i < D_; ++i) d[i] += run.scratch[i];
         return;
       }
@@ -167,7 +168,9 @@ class Attention final : public Layer {
   bool takes_whole(std::size_t input) const override { return input > 0; }
 
  private:
-  float scale(const float* weights) const { return s_.use_scale && s_.score != Settings::Score::additive ? *weights : 1.0f; }
+  float scale(const float* weights) const {
+    return s_.use_scale && s_.score != AttentionSettings::Score::additive ? *weights : 1.0f;
+  }
 
   static Index factors_at(std::span<const TensorSpec> inputs, bool training) {
     const Shape& q = inputs[0].shape;
@@ -176,7 +179,7 @@ class Attention final : public Layer {
   float* factors(const Context& run) const { return run.tape + factors_at(run.input_specs, run.training); }
 
   void fill_factors(const float* weights, float* to) const {
-    if (s_.score == Settings::Score::concat)
+    if (s_.score == AttentionSettings::Score::concat)
       std::fill_n(to, D_, weights[s_.use_scale ? 1 : 0]);
     else if (s_.use_scale)
       std::copy_n(weights, D_, to);
@@ -222,12 +225,12 @@ class Attention final : public Layer {
     return r;
   }
 
-  Settings s_;
+  AttentionSettings s_;
   Index D_ = 0;
 };
 
-Settings read_settings(json::Reader& spec, bool use_scale) {
-  Settings s;
+AttentionSettings read_attention_settings(json::Reader& spec, bool use_scale) {
+  AttentionSettings s;
   s.use_scale = spec.boolean("use_scale", use_scale);
   s.dropout = spec.find("dropout") == nullptr ? 0.0f : read_rate(spec, "dropout");
   s.causal = spec.boolean("use_causal_mask", false);
@@ -240,18 +243,18 @@ Settings read_settings(json::Reader& spec, bool use_scale) {
 
 std::unique_ptr<Layer> make_attention(json::Reader& spec, const std::string& type, const std::string& name) {
   static constexpr std::string_view modes[] = {"dot", "concat"};
-  Settings s = read_settings(spec, false);
+  AttentionSettings s = read_attention_settings(spec, false);
   const std::string mode = spec.string("score_mode", "dot");
   if (mode == modes[1])
-    s.score = Settings::Score::concat;
+    s.score = AttentionSettings::Score::concat;
   else if (mode != modes[0])
     spec.fail("%", {unknown_name("score_mode", mode, modes)});
   return std::make_unique<Attention>(type, name, s);
 }
 
 std::unique_ptr<Layer> make_additive_attention(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s = read_settings(spec, true);
-  s.score = Settings::Score::additive;
+  AttentionSettings s = read_attention_settings(spec, true);
+  s.score = AttentionSettings::Score::additive;
   return std::make_unique<Attention>(type, name, s);
 }
 

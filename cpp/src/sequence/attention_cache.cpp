@@ -1,5 +1,7 @@
 #include "sequence/attention_cache.hpp"
 
+#include "runtime/lines.hpp"
+
 #include <algorithm>
 
 namespace rekur::layers {
@@ -7,8 +9,6 @@ namespace {
 
 using simd::attention_padded;
 using simd::kAttentionKeys;
-
-constexpr Index kLine = 16;  // floats in a cache line
 
 // A window of `window` keys touches at most so many whole blocks, wherever it begins.
 Index room_for(Index window) { return attention_padded(window - 1, kAttentionKeys) + kAttentionKeys; }
@@ -18,13 +18,13 @@ Index room_for(Index window) { return attention_padded(window - 1, kAttentionKey
 AttentionCache::AttentionCache(Settings settings)
     : s_(std::move(settings)),
       room_(room_for(s_.window)),
-      row_size_(kLine + element_count({s_.key_heads, room_, s_.dim + padded_value()})),
+      row_size_(kLineFloats + element_count({s_.key_heads, room_, s_.dim + padded_value()})),
       kernels_(isa::table().attention) {}
 
 Index AttentionCache::memory(Index batch) const { return element_count({batch, row_size_}) + work_size(); }
 
 std::vector<StreamState> AttentionCache::states(Index) const {
-  return {{"position", 1, row_size_, {0, 0}}, {"cache", row_size_ - kLine, row_size_, {kLine, kLine}}};
+  return {{"position", 1, row_size_, {0, 0}}, {"cache", row_size_ - kLineFloats, row_size_, {kLineFloats, kLineFloats}}};
 }
 
 void AttentionCache::step(Index batch, const float* q, const float* k, const float* v, float* out, float* memory) const noexcept {
@@ -36,7 +36,7 @@ void AttentionCache::step(Index batch, const float* q, const float* k, const flo
     const Index begin = std::max<Index>(at + 1 - s_.window, 0), first = begin / kAttentionKeys * kAttentionKeys;
     const Index block = at % room_ / kAttentionKeys * kAttentionKeys, lane = at % kAttentionKeys;
     for (Index head = 0; head < s_.key_heads; ++head) {
-      float* const keys = position + kLine + head * head_size();
+      float* const keys = position + kLineFloats + head * head_size();
       float* const values = keys + room_ * s_.dim;
       const float* const new_key = k + (row * s_.key_heads + head) * s_.dim;
       const float key_scale = s_.additive.empty() ? 1.0f : s_.scale;

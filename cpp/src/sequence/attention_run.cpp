@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "isa/dispatch.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
 
@@ -14,8 +15,6 @@ using simd::AttentionBlock;
 using simd::AttentionKeys;
 using simd::kAttentionRows;
 
-constexpr Index kLine = 16;  // floats in a cache line
-
 // How many of a row's steps are before `step`.
 Index steps_before(const RowSteps& steps, Index row, Index step) {
   const Index n = steps.length(row);
@@ -24,9 +23,7 @@ Index steps_before(const RowSteps& steps, Index row, Index step) {
   return std::lower_bound(list, list + n, step) - list;
 }
 
-Index aligned(Index floats) { return simd::attention_padded(floats, kLine); }
-
-double operations(const AttentionRun& run) {
+double attention_operations(const AttentionRun& run) {
   double pairs = 0;
   for (Index b = 0; b < run.batch; ++b)
     pairs += static_cast<double>(run.queries.length(b)) * static_cast<double>(run.keys.length(b));
@@ -197,7 +194,7 @@ class BlockForward {
 
 void attend(const AttentionRun& run) {
   if (run.batch == 0 || run.queries.T == 0) return;
-  const double work = operations(run);
+  const double work = attention_operations(run);
   const Index sides = run.batch * run.key_heads, heads = run.batch * run.heads, group = run.heads / run.key_heads;
   const Index keys_size = simd::attention_keys_size(run.keys.T, run.dim);
   const Index values_size = simd::attention_values_size(run.keys.T, run.value_dim), size = keys_size + values_size;
@@ -372,7 +369,7 @@ void attend_backward(const AttentionRun& run, const AttentionGradients& g) {
   if (run.batch == 0 || run.queries.T == 0) return;
   const auto& kernels = isa::table().attention;
   const Index sides = run.batch * run.key_heads;
-  const double work = 2.5 * operations(run);
+  const double work = 2.5 * attention_operations(run);
   ScratchUse scratch;
   const BackwardMemory at(run, g.d_weights != nullptr);
   const int threads = runtime::threads_for(work, sides);

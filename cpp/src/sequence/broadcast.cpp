@@ -10,7 +10,7 @@ namespace rekur::layers {
 namespace {
 
 // The shape with 1 for the axes that it lacks.
-Shape aligned(const Shape& shape, std::size_t rank) {
+Shape of_rank(const Shape& shape, std::size_t rank) {
   Shape found = shape;
   found.insert(found.begin() + 1, rank - shape.size(), 1);
   return found;
@@ -20,7 +20,7 @@ Shape aligned(const Shape& shape, std::size_t rank) {
 class Lines {
  public:
   Lines(const Shape& x, const Shape& y) : axes_(y.size() - 1) {
-    const Shape from = aligned(x, y.size());
+    const Shape from = of_rank(x, y.size());
     Index step = 1;
     for (std::size_t d = axes_; d-- > 0;) {
       sizes_[d] = y[d];
@@ -73,10 +73,10 @@ class Broadcast final : public Layer {
       expect_features(input);
       rank = std::max(rank, input.shape.size());
     }
-    TensorSpec output{aligned(inputs[0].shape, rank), DType::float32, -1};
+    TensorSpec output{of_rank(inputs[0].shape, rank), DType::float32, -1};
     Shape& y = output.shape;
     for (const TensorSpec& input : inputs) {
-      const Shape like = aligned(input.shape, rank);
+      const Shape like = of_rank(input.shape, rank);
       for (std::size_t d = 0; d < rank; ++d) {
         if (d > 0 && y[d] == 1)
           y[d] = like[d];
@@ -88,7 +88,7 @@ class Broadcast final : public Layer {
     }
     if (!open_.empty())  // an axis whose size nobody knew is not repeated: its steps are those of the input
       for (std::size_t d = 1; d < rank; ++d)
-        if (open_[d] == kUnknown && aligned(inputs[0].shape, rank)[d] != y[d])
+        if (open_[d] == kUnknown && of_rank(inputs[0].shape, rank)[d] != y[d])
           fail("expected inputs of one size along axis %, which was left open, got % for %", {d, inputs[0].shape, y});
     for (const bool single : {false, true})
       for (const TensorSpec& input : inputs)
@@ -96,7 +96,7 @@ class Broadcast final : public Layer {
     return one(std::move(output));
   }
 
-  void build(std::span<const TensorSpec> inputs) override { open_ = aligned(inputs[0].shape, infer(inputs)[0].shape.size()); }
+  void build(std::span<const TensorSpec> inputs) override { open_ = of_rank(inputs[0].shape, infer(inputs)[0].shape.size()); }
 
   void forward(const Context& run) const override {
     const Lines lines(run.input_specs[0].shape, run.output_specs[0].shape);

@@ -31,7 +31,8 @@ std::array<ConvolutionAxis, kSpace> recurrent_axes(const ConvLstmSettings& s) {
   return axes;
 }
 
-void place(Convolution& c, const std::array<ConvolutionAxis, kSpace>& axes, Index channels, Index filters, Index groups) {
+void place_convolution(Convolution& c, const std::array<ConvolutionAxis, kSpace>& axes, Index channels, Index filters,
+                       Index groups) {
   c.axes = axes;
   c.groups = groups;
   c.large_channels = channels * groups;
@@ -43,8 +44,8 @@ class ConvLstmOp final : public StreamOp {
  public:
   ConvLstmOp(const float* weights, const ConvLstmSettings& s, Index channels, const ConvolutionSide& x, const ConvolutionSide& y)
       : s_(s), channels_(channels), x_(x), y_(y), kernels_(isa::kernels()), gates_(isa::table().gates) {
-    place(input_, s.axes, channels, 4 * s.filters, 1);
-    place(recurrent_, recurrent_axes(s), s.filters, 4 * s.filters, 1);
+    place_convolution(input_, s.axes, channels, 4 * s.filters, 1);
+    place_convolution(recurrent_, recurrent_axes(s), s.filters, 4 * s.filters, 1);
     input_.prepare_gather(weights, 1);
     recurrent_.prepare_gather(weights + input_.kernel_size(), 1);
     const float* const bias = weights + input_.kernel_size() + recurrent_.kernel_size();
@@ -162,11 +163,11 @@ void ConvLstm::build(std::span<const TensorSpec> inputs) {
   y.push_back(s_.filters);
   x_side_ = side_of(x, 2);
   y_side_ = side_of(y, 0);
-  place(input_, s_.axes, channels, sums, 1);
-  place(recurrent_, recurrent_axes(s_), s_.filters, sums, 1);
+  place_convolution(input_, s_.axes, channels, sums, 1);
+  place_convolution(recurrent_, recurrent_axes(s_), s_.filters, sums, 1);
 #if REKUR_TRAINING
-  place(dropped_input_, s_.axes, channels, sums, kGates);
-  place(dropped_recurrent_, recurrent_axes(s_), s_.filters, sums, kGates);
+  place_convolution(dropped_input_, s_.axes, channels, sums, kGates);
+  place_convolution(dropped_recurrent_, recurrent_axes(s_), s_.filters, sums, kGates);
 #endif
 }
 

@@ -14,6 +14,7 @@
 
 #include "layers/masked_steps.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
+#include "runtime/lines.hpp"
 #include "sequence/convolution.hpp"
 
 namespace rekur::layers {
@@ -62,7 +63,6 @@ class ConvLstm final : public Layer {
   Layout layout(std::span<const TensorSpec> inputs, bool training) const;
   struct Run;
 
-  static Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
   Index recurrent_at() const { return input_.kernel_size(); }  // in the weights
   Index bias_at() const { return input_.kernel_size() + recurrent_.kernel_size(); }
   Shape output_space(const Shape& x) const;

@@ -5,6 +5,8 @@
 
 #include "isa/dispatch.hpp"
 #include "layers/elementwise.hpp"
+#include "layers/product_blocks.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/locks.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
@@ -13,15 +15,10 @@
 namespace rekur::layers {
 namespace {
 
-constexpr Index kRowBlock = 64;      // rows of a task of a product
-constexpr Index kColumnBlock = 512;  // columns of a task, rounded to whole panels
 #if REKUR_TRAINING
 constexpr Index kSumBlock = 128;     // rows that a task of the kernel's gradient sums at a time
 constexpr Index kLargestTile = 128;  // columns on both sides of such a task, at most
 #endif
-
-constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
-constexpr Index lines(Index floats) { return blocks(floats, 16) * 16; }
 
 // The positions of images in order, from a row of all of them on.
 class Cursor {
@@ -158,12 +155,12 @@ template <class PlaceOf>
 void window_product(const WindowProduct& p, Index images, const PlaceOf& place) {
   const auto& k = isa::kernels();
   const Index K = p.window.size(), rows = images * product_of(p.grid), N = p.N;
-  const Index columns = blocks(kColumnBlock, k.panel) * k.panel, column_blocks = blocks(N, columns);
-  const Index tasks = blocks(rows, kRowBlock) * column_blocks;
+  const Index columns = block_count(kColumnBlock, k.panel) * k.panel, column_blocks = block_count(N, columns);
+  const Index tasks = block_count(rows, kRowBlock) * column_blocks;
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K + 8);
   const int threads = runtime::threads_for(work, tasks);
   ScratchUse scratch;
-  const Index each = lines(kRowBlock * K), narrow = p.narrow != nullptr ? kRowBlock * simd::int8_row_floats(K) : 0;
+  const Index each = aligned(kRowBlock * K), narrow = p.narrow != nullptr ? kRowBlock * simd::int8_row_floats(K) : 0;
   float* const copies = scratch->take<float>(threads * (each + narrow)).data();
   runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index begin = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
@@ -328,7 +325,7 @@ void Convolution::scatter(Index images, const ConvolutionSide& small, Images<con
     });
   }
   Position grid;
-  for (std::size_t a = 0; a < kSpace; ++a) grid[a] = blocks(sizes[a], axes[a].stride);
+  for (std::size_t a = 0; a < kSpace; ++a) grid[a] = block_count(sizes[a], axes[a].stride);
   for (Index g = 0; g < groups; ++g) {
     for (Index r = 0; r < phases(); ++r) {
       const auto of = phase(r);
@@ -359,15 +356,16 @@ void Convolution::kernel_gradient(Index images, const ConvolutionSide& large, Im
   const GatherPlace place{axes, large, small};
   const Index N = small_channels / groups, M = taps() * (large_channels / groups), rows = images * small.positions();
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(small_channels);
-  const Index n_tiles = blocks(N, kLargestTile);
+  const Index n_tiles = block_count(N, kLargestTile);
   // As many tiles as share the work evenly; what a tile sums, and in which order, does not depend on its borders.
   const Index threads_wanted = runtime::threads_for(work, runtime::kAllThreads);
-  const Index per_group = blocks(blocks(M, kLargestTile) * groups, threads_wanted) * threads_wanted / groups;
-  const Index m_tile = std::max(blocks(M, std::max(per_group, Index{1})), std::min(M, Index{16})), m_tiles = blocks(M, m_tile);
+  const Index per_group = block_count(block_count(M, kLargestTile) * groups, threads_wanted) * threads_wanted / groups;
+  const Index m_tile = std::max(block_count(M, std::max(per_group, Index{1})), std::min(M, Index{16})),
+              m_tiles = block_count(M, m_tile);
   const Index tasks = groups * m_tiles * n_tiles;
   const int threads = runtime::threads_for(work, tasks);
   ScratchUse scratch;
-  const Index each = lines(k.gemm_tn_work) + lines(kSumBlock * m_tile);
+  const Index each = aligned(k.gemm_tn_work) + aligned(kSumBlock * m_tile);
   float* const memory = scratch->take<float>(threads * each).data();
   runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index g = task / (m_tiles * n_tiles), m = task / n_tiles % m_tiles * m_tile, n = task % n_tiles * kLargestTile;
@@ -377,7 +375,7 @@ void Convolution::kernel_gradient(Index images, const ConvolutionSide& large, Im
     float* const work_of = memory + thread * each;
     Cursor cursor(place.grid, 0);
     for (Index begin = 0; begin < rows; begin += kSumBlock) {
-      float* copy = work_of + lines(k.gemm_tn_work);
+      float* copy = work_of + aligned(k.gemm_tn_work);
       std::size_t count = 0;
       for (Index row = begin; row < std::min(rows, begin + kSumBlock); ++row, cursor.advance()) {
         Position start;

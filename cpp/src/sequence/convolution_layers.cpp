@@ -15,6 +15,7 @@
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
 #include "runtime/checked.hpp"
+#include "runtime/lines.hpp"
 #include "runtime/scratch.hpp"
 #include "sequence/depthwise.hpp"
 #include "simd/pack.hpp"
@@ -23,10 +24,10 @@ namespace rekur::layers {
 namespace {
 
 enum class Padding : std::uint8_t { valid, same, causal };
-enum class Kind : std::uint8_t { plain, depthwise, transposed };
+enum class ConvolutionKind : std::uint8_t { plain, depthwise, transposed };
 
-struct Settings {
-  Kind kind = Kind::plain;
+struct ConvolutionSettings {
+  ConvolutionKind kind = ConvolutionKind::plain;
   Index filters = 0, groups = 1, depth_multiplier = 1;
   ConvolutionAxis axis = {};
   Padding padding = Padding::valid;
@@ -38,7 +39,7 @@ struct Settings {
 
   // Whether products of so many channels are of eight bits.
   bool int8(Index in) const {
-    const bool by_channel = kind != Kind::transposed && groups == in && in > 1;
+    const bool by_channel = kind != ConvolutionKind::transposed && groups == in && in > 1;
     return precision == Precision::int8 && !by_channel && isa::takes_int8(axis.taps * (in / groups), filters / groups);
   }
 };
@@ -46,7 +47,7 @@ struct Settings {
 // A convolution's step: the last steps of the input are its state, and with the present one the window that a product reads.
 class ConvolutionOp final : public StreamOp {
  public:
-  ConvolutionOp(const float* weights, const Settings& s, Index in)
+  ConvolutionOp(const float* weights, const ConvolutionSettings& s, Index in)
       : s_(s), in_(in), span_(s.axis.span()), kernels_(isa::kernels()), windows_(isa::table().windows) {
     const Index K = s.axis.taps, size = K * in / s.groups * s.filters;
     if (s.use_bias) bias_.assign(weights + size, weights + size + s.filters);
@@ -75,7 +76,7 @@ class ConvolutionOp final : public StreamOp {
     Index floats = element_count({batch, element_count({span_ + K, in_}) + (2 + K) * kAddress});
     if (by_channel()) floats += element_count({batch, K * s_.filters});
     if (!narrow_.empty()) floats += element_count({batch, K * in_ + simd::int8_row_floats(K * in_)});
-    if (add_overflows(floats, activate_memory(s_.activation, s_.filters) + kPieces * kLine, &floats))
+    if (add_overflows(floats, activate_memory(s_.activation, s_.filters) + kPieces * kLineFloats, &floats))
       throw_error("Conv1D: % rows do not fit in memory", {batch});
     return floats;
   }
@@ -90,7 +91,7 @@ class ConvolutionOp final : public StreamOp {
     float* next = c.memory;
     const auto take = [&next](Index floats) {
       float* const at = next;
-      next += (floats + kLine - 1) / kLine * kLine;
+      next += aligned(floats);
       return at;
     };
     float* const steps = take(c.batch * span_ * in_);
@@ -133,7 +134,7 @@ class ConvolutionOp final : public StreamOp {
   }
 
  private:
-  static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
+  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
   static constexpr Index kPieces = 7;  // of the memory, each from a line on
 
   bool by_channel() const { return s_.groups == in_ && in_ > 1; }
@@ -161,7 +162,7 @@ class ConvolutionOp final : public StreamOp {
   }
 #endif
 
-  Settings s_;
+  ConvolutionSettings s_;
   Index in_, span_;
   const simd::Kernels& kernels_;
   const simd::WindowKernels& windows_;
@@ -172,7 +173,7 @@ class ConvolutionOp final : public StreamOp {
 
 class ConvolutionLayer final : public Layer {
  public:
-  ConvolutionLayer(const std::string& type, const std::string& name, Settings settings)
+  ConvolutionLayer(const std::string& type, const std::string& name, ConvolutionSettings settings)
       : Layer(type, name), s_(std::move(settings)) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
@@ -190,9 +191,9 @@ class ConvolutionLayer final : public Layer {
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     std::vector<ParamSpec> specs;
     const Index in = features_of(inputs[0].shape), K = s_.axis.taps;
-    if (s_.kind == Kind::depthwise)
+    if (s_.kind == ConvolutionKind::depthwise)
       add_parameter(specs, "", "kernel", {K, in, s_.depth_multiplier}, s_.kernel_initializer, in);
-    else if (s_.kind == Kind::transposed)
+    else if (s_.kind == ConvolutionKind::transposed)
       add_parameter(specs, "", "kernel", {K, s_.filters, in}, s_.kernel_initializer, s_.filters);
     else
       add_parameter(specs, "", "kernel", {K, in / s_.groups, s_.filters}, s_.kernel_initializer, s_.filters);
@@ -204,9 +205,9 @@ class ConvolutionLayer final : public Layer {
   void build(std::span<const TensorSpec> inputs) override {
     in_ = features_of(inputs[0].shape);
     filters_ = filters(in_);
-    const bool transposed = s_.kind == Kind::transposed;
+    const bool transposed = s_.kind == ConvolutionKind::transposed;
     convolution_.axes[kSpace - 1] = s_.axis;
-    convolution_.groups = s_.kind == Kind::depthwise ? in_ : s_.groups;
+    convolution_.groups = s_.kind == ConvolutionKind::depthwise ? in_ : s_.groups;
     convolution_.large_channels = transposed ? filters_ : in_;
     convolution_.small_channels = transposed ? in_ : filters_;
     depthwise_ = {s_.axis, filters_};
@@ -214,7 +215,7 @@ class ConvolutionLayer final : public Layer {
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
     if (by_channel()) return;
-    const bool transposed = s_.kind == Kind::transposed;
+    const bool transposed = s_.kind == ConvolutionKind::transposed;
 #if REKUR_INT8
     if (s_.int8(in_)) {
       convolution_.prepare_gather_int8(weights, s_.use_bias ? weights + convolution_.kernel_size() : nullptr, version);
@@ -239,7 +240,7 @@ class ConvolutionLayer final : public Layer {
     float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
     if (by_channel())
       depthwise_.forward(B, x, spread(run), y, run.weights, bias, z);
-    else if (s_.kind == Kind::transposed)
+    else if (s_.kind == ConvolutionKind::transposed)
       convolution_.scatter(B, x, images(run.input(), x, in_), y, bias, images(z, y, filters_), false);
 #if REKUR_INT8
     else if (s_.int8(in_))
@@ -263,7 +264,7 @@ class ConvolutionLayer final : public Layer {
     if (run.d_weights != nullptr) {
       if (by_channel())
         depthwise_.kernel_gradient(B, x, spread_kept(run), y, dz, run.d_weights);
-      else if (s_.kind == Kind::transposed)
+      else if (s_.kind == ConvolutionKind::transposed)
         convolution_.kernel_gradient(B, y, images<const float>(dz, y, filters_), x, images(run.input(), x, in_), run.d_weights);
       else
         convolution_.kernel_gradient(B, x, images(run.input(), x, in_), y, images<const float>(dz, y, filters_), run.d_weights);
@@ -281,7 +282,7 @@ class ConvolutionLayer final : public Layer {
         for (Index i = begin; i < end; ++i)
           for (Index m = 0; m < each; ++m) dx[i] += run.scratch[i * each + m];
       });
-    } else if (s_.kind == Kind::transposed) {
+    } else if (s_.kind == ConvolutionKind::transposed) {
       convolution_.gather(B, y, images<const float>(dz, y, filters_), x, nullptr, images(dx, x, in_), true);
     } else {
       convolution_.scatter(B, y, images<const float>(dz, y, filters_), x, nullptr, images(dx, x, in_), true);
@@ -292,26 +293,26 @@ class ConvolutionLayer final : public Layer {
 #endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    if (s_.kind == Kind::transposed) cannot_stream("a step of its input is several of its output");
+    if (s_.kind == ConvolutionKind::transposed) cannot_stream("a step of its input is several of its output");
     if (s_.padding == Padding::same && s_.axis.span() > 1)
       cannot_stream("steps that are still to come count; padding=\"causal\" leaves them out");
     if (s_.axis.stride != 1) cannot_stream("it has % steps of its input for one of its output", {s_.axis.stride});
     if (s_.padding == Padding::valid && s_.axis.span() > 1)
       cannot_stream("its first step needs % of its input; padding=\"causal\" takes zeros for those that are not there",
                     {s_.axis.span()});
-    Settings s = s_;
+    ConvolutionSettings s = s_;
     s.filters = filters_;
     s.groups = convolution_.groups;
     return std::make_unique<ConvolutionOp>(build.weights, s, in_);
   }
 
  private:
-  Index filters(Index in) const { return s_.kind == Kind::depthwise ? in * s_.depth_multiplier : s_.filters; }
-  bool by_channel() const { return s_.kind != Kind::transposed && convolution_.groups == in_ && in_ > 1; }
+  Index filters(Index in) const { return s_.kind == ConvolutionKind::depthwise ? in * s_.depth_multiplier : s_.filters; }
+  bool by_channel() const { return s_.kind != ConvolutionKind::transposed && convolution_.groups == in_ && in_ > 1; }
 
   TimeChange change() const {
     const Index span = s_.axis.span(), stride = s_.axis.stride;
-    if (s_.kind != Kind::transposed) {
+    if (s_.kind != ConvolutionKind::transposed) {
       if (s_.padding != Padding::valid) return {.changed = true, .stride = stride};
       return {.changed = true, .span = span, .stride = stride};
     }
@@ -352,7 +353,7 @@ class ConvolutionLayer final : public Layer {
     return to;
   }
 
-  Settings s_;
+  ConvolutionSettings s_;
   Index in_ = 0, filters_ = 0;
   Convolution convolution_;
 #if REKUR_INT8
@@ -361,12 +362,13 @@ class ConvolutionLayer final : public Layer {
   Depthwise depthwise_;
 };
 
-std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const std::string& name, Kind kind) {
+std::unique_ptr<Layer> make_convolution(json::Reader& spec, const std::string& type, const std::string& name,
+                                        ConvolutionKind kind) {
   static constexpr std::string_view paddings[] = {"valid", "same", "causal"};
-  const bool transposed = kind == Kind::transposed;
-  Settings s;
+  const bool transposed = kind == ConvolutionKind::transposed;
+  ConvolutionSettings s;
   s.kind = kind;
-  if (kind != Kind::depthwise) s.filters = spec.positive_integer("filters");
+  if (kind != ConvolutionKind::depthwise) s.filters = spec.positive_integer("filters");
   s.axis.taps = spec.positive_integer("kernel_size");
   s.axis.stride = spec.positive_integer("strides", 1);
   s.axis.dilation = spec.positive_integer("dilation_rate", 1);
@@ -377,10 +379,10 @@ std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const s
   if (known == std::end(paddings) - (transposed ? 1 : 0))
     spec.fail("%", {unknown_name("padding", padding, std::span(paddings).first(transposed ? 2 : 3))});
   s.padding = static_cast<Padding>(known - std::begin(paddings));
-  if (kind == Kind::plain) s.groups = spec.positive_integer("groups", 1);
-  if (kind == Kind::plain && s.filters % s.groups != 0)
+  if (kind == ConvolutionKind::plain) s.groups = spec.positive_integer("groups", 1);
+  if (kind == ConvolutionKind::plain && s.filters % s.groups != 0)
     spec.fail("'groups' must divide 'filters', got % and %", {s.groups, s.filters});
-  if (kind == Kind::depthwise) s.depth_multiplier = spec.positive_integer("depth_multiplier", 1);
+  if (kind == ConvolutionKind::depthwise) s.depth_multiplier = spec.positive_integer("depth_multiplier", 1);
   const Index span = s.axis.span(), stride = s.axis.stride;
   if (const json::Value* given = transposed ? spec.find("output_padding") : nullptr; given != nullptr && !given->is_null()) {
     s.output_padding = spec.integer("output_padding");
@@ -397,9 +399,9 @@ std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const s
   }
   s.activation = read_activation(spec, "activation", "linear", true);
   s.use_bias = spec.boolean("use_bias", true);
-  if (kind == Kind::plain) s.precision = read_precision(spec, false).value_or(Precision::float32);
+  if (kind == ConvolutionKind::plain) s.precision = read_precision(spec, false).value_or(Precision::float32);
   s.kernel_initializer =
-      read_initializer(spec, kind == Kind::depthwise ? "depthwise_initializer" : "kernel_initializer", "glorot_uniform");
+      read_initializer(spec, kind == ConvolutionKind::depthwise ? "depthwise_initializer" : "kernel_initializer", "glorot_uniform");
   s.bias_initializer = read_initializer(spec, "bias_initializer", "zeros");
   return std::make_unique<ConvolutionLayer>(type, name, std::move(s));
 }
@@ -407,15 +409,15 @@ std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const s
 }  // namespace
 
 std::unique_ptr<Layer> make_conv1d(json::Reader& spec, const std::string& type, const std::string& name) {
-  return make(spec, type, name, Kind::plain);
+  return make_convolution(spec, type, name, ConvolutionKind::plain);
 }
 
 std::unique_ptr<Layer> make_depthwise_conv1d(json::Reader& spec, const std::string& type, const std::string& name) {
-  return make(spec, type, name, Kind::depthwise);
+  return make_convolution(spec, type, name, ConvolutionKind::depthwise);
 }
 
 std::unique_ptr<Layer> make_conv1d_transpose(json::Reader& spec, const std::string& type, const std::string& name) {
-  return make(spec, type, name, Kind::transposed);
+  return make_convolution(spec, type, name, ConvolutionKind::transposed);
 }
 
 }  // namespace rekur::layers

@@ -17,7 +17,7 @@
 namespace rekur::layers {
 namespace {
 
-struct Settings {
+struct CrfSettings {
   Index units;
   bool marginals, boundary;
   std::string transitions, ends;  // initialisers
@@ -25,7 +25,7 @@ struct Settings {
 
 class Crf final : public Layer {
  public:
-  Crf(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
+  Crf(const std::string& type, const std::string& name, CrfSettings settings) : Layer(type, name), s_(std::move(settings)) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     std::vector<TensorSpec> outputs = infer_like_input(inputs);
@@ -132,13 +132,13 @@ class Crf final : public Layer {
     }
   }
 
-  Settings s_;
+  CrfSettings s_;
 };
 
 }  // namespace
 
 std::unique_ptr<Layer> make_crf(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings settings;
+  CrfSettings settings;
   settings.units = spec.positive_integer("units");
   if (settings.units > (1 << 15)) spec.refuse("units", "at most 32768 tags");
   const std::string output = spec.string("output_mode", "tags");

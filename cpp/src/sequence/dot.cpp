@@ -7,6 +7,7 @@
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/lines.hpp"
 #include "simd/pack.hpp"
 
 namespace rekur::layers {
@@ -19,8 +20,6 @@ struct Matrix {
   Index rows, columns;
   Matrix turned() const { return {data, columns, rows}; }
 };
-
-Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // What one product needs: B packed, A where its rows are not contiguous, a row's address at a time.
 Index room(Index M, Index N, Index K) {

@@ -12,6 +12,7 @@
 #include "layers/dense_products.hpp"
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
+#include "runtime/lines.hpp"
 #include "sequence/attention_cache.hpp"
 #include "sequence/attention_run.hpp"
 #include "sequence/attention_spec.hpp"
@@ -20,9 +21,7 @@
 namespace rekur::layers {
 namespace {
 
-Index aligned(Index floats) { return simd::attention_padded(floats, 16); }
-
-struct Settings {
+struct MultiHeadSettings {
   Index heads, key_heads, dim, value_dim;
   Index units = 0;  // of the output; 0: as many as the query has features
   Index window = 0;
@@ -42,7 +41,7 @@ struct Projection {
 };
 using Projections = std::array<Projection, kParts>;
 
-Projections make_projections(const Settings& s, Index query, Index key, Index value) {
+Projections make_projections(const MultiHeadSettings& s, Index query, Index key, Index value) {
   Projections all{{{"query/kernel", "query/bias"},
                    {"key/kernel", "key/bias"},
                    {"value/kernel", "value/bias"},
@@ -97,9 +96,9 @@ class PackedProjections {
 };
 
 // In memory: the cache, then q, k, v and o of the rows, then addresses.
-class Op final : public StreamOp {
+class MultiHeadOp final : public StreamOp {
  public:
-  Op(const Settings& s, const Projections& projections, const float* weights, int key)
+  MultiHeadOp(const MultiHeadSettings& s, const Projections& projections, const float* weights, int key)
       : cache_({s.heads, s.key_heads, s.dim, s.value_dim, s.window, s.scale(), {}}),
         projections_(projections, weights),
         key_(key) {}
@@ -139,7 +138,7 @@ class Op final : public StreamOp {
 // Values and keys are whole: they are projected once. In memory: what attention wants, then q and o of the rows, then addresses.
 class WholeOp final : public StreamOp {
  public:
-  WholeOp(const Settings& s, const Projections& projections, const float* weights, std::size_t key)
+  WholeOp(const MultiHeadSettings& s, const Projections& projections, const float* weights, std::size_t key)
       : attention_({s.heads, s.key_heads, s.dim, s.value_dim, s.scale(), {}}), projections_(projections, weights), key_(key) {}
 
   Index memory(Index batch) const override {
@@ -182,7 +181,7 @@ class WholeOp final : public StreamOp {
 
 class MultiHeadAttention final : public Layer {
  public:
-  MultiHeadAttention(const std::string& type, const std::string& name, Settings settings)
+  MultiHeadAttention(const std::string& type, const std::string& name, MultiHeadSettings settings)
       : Layer(type, name), s_(std::move(settings)) {}
 
   bool joins_time() const override { return false; }
@@ -278,7 +277,7 @@ class MultiHeadAttention final : public Layer {
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const bool whole = check_attention_stream(*this, build, s_.causal, s_.window, s_.return_scores);
     const std::size_t key = build.inputs.size() - 1;
-    if (!whole) return std::make_unique<Op>(s_, projections_, build.weights, static_cast<int>(key));
+    if (!whole) return std::make_unique<MultiHeadOp>(s_, projections_, build.weights, static_cast<int>(key));
     if (s_.return_scores) cannot_stream("return_attention_scores gives weights of several heads");
     return std::make_unique<WholeOp>(s_, projections_, build.weights, key);
   }
@@ -353,7 +352,7 @@ class MultiHeadAttention final : public Layer {
     return r;
   }
 
-  Settings s_;
+  MultiHeadSettings s_;
   Projections projections_{};
   mutable std::array<PackedMatrix, kParts> packed_;
 #if REKUR_TRAINING
@@ -361,7 +360,7 @@ class MultiHeadAttention final : public Layer {
 #endif
 };
 
-void read_rest(json::Reader& spec, Settings& s) {
+void read_rest(json::Reader& spec, MultiHeadSettings& s) {
   constexpr Index kMost = Index{1} << 30;  // features of all heads: more than there is memory for their weights
   for (const Index size : {s.dim, s.value_dim, s.units})
     if (size > kMost / std::min(s.heads, kMost)) spec.fail("% heads of % features are too many", {s.heads, size});
@@ -377,7 +376,7 @@ void read_rest(json::Reader& spec, Settings& s) {
 }  // namespace
 
 std::unique_ptr<Layer> make_multi_head_attention(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s{};
+  MultiHeadSettings s{};
   s.heads = s.key_heads = spec.positive_integer("num_heads");
   s.dim = spec.positive_integer("key_dim");
   s.value_dim = spec.positive_integer("value_dim", s.dim);
@@ -387,7 +386,7 @@ std::unique_ptr<Layer> make_multi_head_attention(json::Reader& spec, const std::
 }
 
 std::unique_ptr<Layer> make_group_query_attention(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s{};
+  MultiHeadSettings s{};
   s.dim = s.value_dim = spec.positive_integer("head_dim");
   s.heads = spec.positive_integer("num_query_heads");
   s.key_heads = spec.positive_integer("num_key_value_heads");

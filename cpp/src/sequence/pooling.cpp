@@ -15,14 +15,14 @@
 namespace rekur::layers {
 namespace {
 
-struct Settings {
+struct PoolingSettings {
   bool largest = false, global = false, keepdims = false;
   ConvolutionAxis axis = {};
 };
 
 class Pooling final : public Layer {
  public:
-  Pooling(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(settings) {}
+  Pooling(const std::string& type, const std::string& name, PoolingSettings settings) : Layer(type, name), s_(settings) {}
 
   bool crosses_resets() const override { return true; }
 
@@ -107,12 +107,12 @@ class Pooling final : public Layer {
     });
   }
 
-  Settings s_;
+  PoolingSettings s_;
 };
 
-std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const std::string& name, bool largest) {
+std::unique_ptr<Layer> make_pooling(json::Reader& spec, const std::string& type, const std::string& name, bool largest) {
   static constexpr std::string_view paddings[] = {"valid", "same"};
-  Settings s{.largest = largest};
+  PoolingSettings s{.largest = largest};
   s.axis.taps = spec.positive_integer("pool_size", 2);
   const json::Value* const strides = spec.find("strides");
   s.axis.stride = strides == nullptr || strides->is_null() ? s.axis.taps : spec.positive_integer("strides");
@@ -123,16 +123,16 @@ std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const s
 }
 
 std::unique_ptr<Layer> make_global(json::Reader& spec, const std::string& type, const std::string& name, bool largest) {
-  return std::make_unique<Pooling>(type, name, Settings{largest, true, spec.boolean("keepdims", false)});
+  return std::make_unique<Pooling>(type, name, PoolingSettings{largest, true, spec.boolean("keepdims", false)});
 }
 
 }  // namespace
 
 std::unique_ptr<Layer> make_max_pooling(json::Reader& spec, const std::string& type, const std::string& name) {
-  return make(spec, type, name, true);
+  return make_pooling(spec, type, name, true);
 }
 std::unique_ptr<Layer> make_average_pooling(json::Reader& spec, const std::string& type, const std::string& name) {
-  return make(spec, type, name, false);
+  return make_pooling(spec, type, name, false);
 }
 std::unique_ptr<Layer> make_global_max_pooling(json::Reader& spec, const std::string& type, const std::string& name) {
   return make_global(spec, type, name, true);

@@ -17,10 +17,10 @@
 namespace rekur::layers {
 namespace {
 
-enum class Kind : std::uint8_t { learned, sine, rotary };
+enum class PositionKind : std::uint8_t { learned, sine, rotary };
 
-struct Settings {
-  Kind kind = Kind::learned;
+struct PositionSettings {
+  PositionKind kind = PositionKind::learned;
   Index length = 0;
   double wavelength = 10000, scaling = 1;
   std::string initializer;
@@ -30,8 +30,8 @@ struct Settings {
 constexpr double kLow = 1 << 20;
 
 // What step t brings: F numbers of a sine encoding; F/2 cosines and F/2 sines of a rotary one.
-void fill_step(const Settings& s, double t, Index F, float* to) {
-  if (s.kind == Kind::sine) {
+void fill_step(const PositionSettings& s, double t, Index F, float* to) {
+  if (s.kind == PositionKind::sine) {
     for (Index i = 0; i < F; ++i) {
       const double angle = t * std::pow(s.wavelength, -static_cast<double>(i - i % 2) / static_cast<double>(F));
       to[i] = static_cast<float>(i % 2 ? std::cos(angle) : std::sin(angle));
@@ -62,10 +62,10 @@ void turn(const float* x, const float* of_step, Index F, bool back, float* y) {
 }
 
 // In memory: the position of each row, [low, high], then what a step brings.
-class Op final : public StreamOp {
+class PositionOp final : public StreamOp {
  public:
-  Op(Settings s, Index F, Index rows, const float* embeddings) : s_(std::move(s)), F_(F), rows_(rows) {
-    if (s_.kind == Kind::learned) embeddings_.assign(embeddings, embeddings + s_.length * F);
+  PositionOp(PositionSettings s, Index F, Index rows, const float* embeddings) : s_(std::move(s)), F_(F), rows_(rows) {
+    if (s_.kind == PositionKind::learned) embeddings_.assign(embeddings, embeddings + s_.length * F);
   }
 
   Index memory(Index batch) const override { return element_count({batch, 2}) + 16 + F_; }
@@ -87,26 +87,27 @@ class Op final : public StreamOp {
  private:
   void one(const StreamCall& c, Index row, double t, float* of_step) const noexcept {
     float* const y = c.output() + row * rows_ * F_;
-    if (s_.kind == Kind::learned) {
+    if (s_.kind == PositionKind::learned) {
       if (t >= 0 && t < static_cast<double>(s_.length))
         std::copy_n(embeddings_.data() + static_cast<Index>(t) * F_, F_, y);
       else
         std::fill_n(y, F_, std::numeric_limits<float>::quiet_NaN());
       return;
     }
-    fill_step(s_, t, F_, s_.kind == Kind::sine ? y : of_step);
-    if (s_.kind == Kind::sine) return;
+    fill_step(s_, t, F_, s_.kind == PositionKind::sine ? y : of_step);
+    if (s_.kind == PositionKind::sine) return;
     for (Index i = 0; i < rows_; ++i) turn(c.input() + (row * rows_ + i) * F_, of_step, F_, false, y + i * F_);
   }
 
-  Settings s_;
+  PositionSettings s_;
   Index F_, rows_;
   std::vector<float> embeddings_;
 };
 
-class Position final : public Layer {
+class PositionLayer final : public Layer {
  public:
-  Position(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
+  PositionLayer(const std::string& type, const std::string& name, PositionSettings settings)
+      : Layer(type, name), s_(std::move(settings)) {}
 
   bool crosses_resets() const override { return true; }
 
@@ -114,11 +115,11 @@ class Position final : public Layer {
     expect_inputs(inputs, 1, 1);
     expect_features(inputs[0]);
     const Shape& x = inputs[0].shape;
-    const std::size_t most = s_.kind == Kind::rotary ? 4 : 3;
+    const std::size_t most = s_.kind == PositionKind::rotary ? 4 : 3;
     if (x.size() < 3 || x.size() > most)
-      fail("expected a sequence (B, T, F)%, got %", {s_.kind == Kind::rotary ? " or (B, T, N, F)" : "", x});
-    if (s_.kind == Kind::rotary && x.back() % 2 != 0) fail("expected an even number of features, got %", {x});
-    if (s_.kind == Kind::learned && x[1] > s_.length)
+      fail("expected a sequence (B, T, F)%, got %", {s_.kind == PositionKind::rotary ? " or (B, T, N, F)" : "", x});
+    if (s_.kind == PositionKind::rotary && x.back() % 2 != 0) fail("expected an even number of features, got %", {x});
+    if (s_.kind == PositionKind::learned && x[1] > s_.length)
       fail("a sequence of % steps is longer than sequence_length, %", {x[1], s_.length});
     return one(inputs[0]);
   }
@@ -126,14 +127,14 @@ class Position final : public Layer {
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     std::vector<ParamSpec> specs;
     const Index F = features_of(inputs[0].shape);
-    if (s_.kind == Kind::learned) add_parameter(specs, "", "embeddings", {s_.length, F}, s_.initializer, F);
+    if (s_.kind == PositionKind::learned) add_parameter(specs, "", "embeddings", {s_.length, F}, s_.initializer, F);
     return specs;
   }
 
   void forward(const Context& run) const override {
     const Sizes z(run);
     const auto [table, numbers] = steps(run, z);
-    const bool rotary = s_.kind == Kind::rotary;
+    const bool rotary = s_.kind == PositionKind::rotary;
     over_rows(z.B * z.T, z.rows * z.F, 3, [&, from = numbers](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) {
         const float* const of_step = from + i % z.T * z.F;
@@ -149,7 +150,7 @@ class Position final : public Layer {
     const float* const dy = run.d_outputs[0];
     if (dy == nullptr) return;
     const Sizes z(run);
-    if (s_.kind == Kind::learned && run.d_weights != nullptr) {
+    if (s_.kind == PositionKind::learned && run.d_weights != nullptr) {
       const auto& k = isa::kernels();
       over_rows(z.T, z.F, static_cast<double>(z.B), [&](Index begin, Index end) {
         for (Index b = 0; b < z.B; ++b)
@@ -157,7 +158,7 @@ class Position final : public Layer {
       });
     }
     float* const dx = run.d_inputs[0];
-    if (s_.kind != Kind::rotary || dx == nullptr) return;
+    if (s_.kind != PositionKind::rotary || dx == nullptr) return;
     const auto [table, numbers] = steps(run, z);
     over_rows(z.B * z.T, z.rows * z.F, 3, [&, from = numbers](Index begin, Index end) {
       for (Index r = begin * z.rows; r < end * z.rows; ++r)
@@ -168,7 +169,7 @@ class Position final : public Layer {
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const Shape& x = build.inputs[0].shape;
-    return std::make_unique<Op>(s_, x.back(), x.size() > 2 ? x[1] : 1, build.weights);
+    return std::make_unique<PositionOp>(s_, x.back(), x.size() > 2 ? x[1] : 1, build.weights);
   }
 
  private:
@@ -192,7 +193,7 @@ class Position final : public Layer {
 
   // F numbers of each of the first T steps. Those computed stay for the next call.
   Steps steps(const Context& run, const Sizes& z) const {
-    if (s_.kind == Kind::learned) return {nullptr, run.weights};
+    if (s_.kind == PositionKind::learned) return {nullptr, run.weights};
     const runtime::Guard lock(mutex_);
     const auto size = static_cast<std::size_t>(z.T * z.F);
     if (table_ == nullptr || table_->size() < size || features_ != z.F) {
@@ -205,13 +206,13 @@ class Position final : public Layer {
     return {table_, table_->data()};
   }
 
-  Settings s_;
+  PositionSettings s_;
   mutable runtime::Mutex mutex_;
   mutable Table table_;
   mutable Index features_ = 0;
 };
 
-double read_positive(json::Reader& spec, const char* key, double fallback) {
+double read_positive_double(json::Reader& spec, const char* key, double fallback) {
   const double value = spec.number(key, fallback);
   if (!(value > 0 && value <= std::numeric_limits<double>::max())) spec.refuse(key, "a positive number");
   return value;
@@ -220,25 +221,25 @@ double read_positive(json::Reader& spec, const char* key, double fallback) {
 }  // namespace
 
 std::unique_ptr<Layer> make_position_embedding(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s;
+  PositionSettings s;
   s.length = spec.positive_integer("sequence_length");
   s.initializer = read_initializer(spec, "initializer", "glorot_uniform");
-  return std::make_unique<Position>(type, name, std::move(s));
+  return std::make_unique<PositionLayer>(type, name, std::move(s));
 }
 
 std::unique_ptr<Layer> make_sine_position_encoding(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s;
-  s.kind = Kind::sine;
-  s.wavelength = read_positive(spec, "max_wavelength", 10000);
-  return std::make_unique<Position>(type, name, std::move(s));
+  PositionSettings s;
+  s.kind = PositionKind::sine;
+  s.wavelength = read_positive_double(spec, "max_wavelength", 10000);
+  return std::make_unique<PositionLayer>(type, name, std::move(s));
 }
 
 std::unique_ptr<Layer> make_rotary_embedding(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s;
-  s.kind = Kind::rotary;
-  s.wavelength = read_positive(spec, "max_wavelength", 10000);
-  s.scaling = read_positive(spec, "scaling_factor", 1);
-  return std::make_unique<Position>(type, name, std::move(s));
+  PositionSettings s;
+  s.kind = PositionKind::rotary;
+  s.wavelength = read_positive_double(spec, "max_wavelength", 10000);
+  s.scaling = read_positive_double(spec, "scaling_factor", 1);
+  return std::make_unique<PositionLayer>(type, name, std::move(s));
 }
 
 }  // namespace rekur::layers

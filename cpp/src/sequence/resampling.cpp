@@ -13,7 +13,7 @@ namespace {
 
 enum class Beyond { number, reflect, edge, wrap };  // what stands before a row's first step and behind its last one
 
-struct Settings {
+struct ResamplingSettings {
   Index up = 1, shift = 0, more = 0;  // steps that the output has beyond T · up
   Beyond beyond = Beyond::number;
   float value = 0;
@@ -39,7 +39,7 @@ Index within(Beyond beyond, Index at, Index L) {
 
 class Resampling final : public Layer {
  public:
-  Resampling(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(settings) {}
+  Resampling(const std::string& type, const std::string& name, ResamplingSettings settings) : Layer(type, name), s_(settings) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
@@ -101,7 +101,7 @@ class Resampling final : public Layer {
     });
   }
 
-  Settings s_;
+  ResamplingSettings s_;
 };
 
 // [before, after]
@@ -117,22 +117,22 @@ std::array<Index, 2> read_pair(json::Reader& spec, const char* key) {
 }  // namespace
 
 std::unique_ptr<Layer> make_up_sampling(json::Reader& spec, const std::string& type, const std::string& name) {
-  return std::make_unique<Resampling>(type, name, Settings{.up = spec.positive_integer("size", 2)});
+  return std::make_unique<Resampling>(type, name, ResamplingSettings{.up = spec.positive_integer("size", 2)});
 }
 
 std::unique_ptr<Layer> make_cropping(json::Reader& spec, const std::string& type, const std::string& name) {
   const auto [before, after] = read_pair(spec, "cropping");
-  return std::make_unique<Resampling>(type, name, Settings{.shift = before, .more = -before - after});
+  return std::make_unique<Resampling>(type, name, ResamplingSettings{.shift = before, .more = -before - after});
 }
 
 std::unique_ptr<Layer> make_zero_padding(json::Reader& spec, const std::string& type, const std::string& name) {
   const auto [before, after] = read_pair(spec, "padding");
-  return std::make_unique<Resampling>(type, name, Settings{.shift = -before, .more = before + after});
+  return std::make_unique<Resampling>(type, name, ResamplingSettings{.shift = -before, .more = before + after});
 }
 
 std::unique_ptr<Layer> make_padding(json::Reader& spec, const std::string& type, const std::string& name) {
   const auto [before, after] = read_pair(spec, "padding");
-  Settings settings{.shift = -before, .more = before + after};
+  ResamplingSettings settings{.shift = -before, .more = before + after};
   const std::string mode = spec.string("mode", "constant");
   if (mode == "reflect")
     settings.beyond = Beyond::reflect;

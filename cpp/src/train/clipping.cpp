@@ -11,20 +11,20 @@
 namespace rekur::train {
 namespace {
 
-constexpr Index kBlock = 4096;
+constexpr Index kNormBlock = 4096;
 
 // Written so that a NaN norm gives a NaN factor.
 float factor(double norm, double limit) { return norm <= limit ? 1.0f : static_cast<float>(limit / norm); }
 
 void clip_values(std::span<float> x, float limit) {
   const Index size = static_cast<Index>(x.size());
-  runtime::parallel_range(size, kBlock, static_cast<double>(size),
+  runtime::parallel_range(size, kNormBlock, static_cast<double>(size),
                           [&](Index begin, Index end) { isa::kernels().clamp(-limit, limit, x.data() + begin, end - begin); });
 }
 
 void scale(std::span<float> x, float s) {
   const Index size = static_cast<Index>(x.size());
-  runtime::parallel_range(size, kBlock, static_cast<double>(size), [&](Index begin, Index end) {
+  runtime::parallel_range(size, kNormBlock, static_cast<double>(size), [&](Index begin, Index end) {
     isa::kernels().scale(s, x.data() + begin, x.data() + begin, end - begin);
   });
 }
@@ -52,13 +52,13 @@ Clipping read_clipping(json::Reader& optimizer) {
 
 double norm(std::span<const float> x) {
   constexpr Index kAtOnce = 64;  // blocks, so that nothing has to be allocated
-  const Index size = static_cast<Index>(x.size()), blocks = (size + kBlock - 1) / kBlock;
+  const Index size = static_cast<Index>(x.size()), blocks = (size + kNormBlock - 1) / kNormBlock;
   double sum = 0, squares[kAtOnce];
   for (Index first = 0; first < blocks; first += kAtOnce) {
     const Index count = std::min(kAtOnce, blocks - first);
-    runtime::parallel_tasks(count, 2.0 * static_cast<double>(count * kBlock), [&](Index i) {
-      const Index begin = (first + i) * kBlock;
-      squares[i] = isa::kernels().sum_of_squares(x.data() + begin, std::min(kBlock, size - begin));
+    runtime::parallel_tasks(count, 2.0 * static_cast<double>(count * kNormBlock), [&](Index i) {
+      const Index begin = (first + i) * kNormBlock;
+      squares[i] = isa::kernels().sum_of_squares(x.data() + begin, std::min(kNormBlock, size - begin));
     });
     for (Index i = 0; i < count; ++i) sum += squares[i];
   }

@@ -22,14 +22,15 @@ namespace {
 constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
 constexpr std::uint64_t kNextDraw = std::uint64_t{1} << 32;  // between the steps of two draws into one parameter
 
-constexpr std::array<std::string_view, 21> kNames = {"zeros",       "ones",           "constant",         "uniform",
-                                                     "normal",      "glorot_uniform", "glorot_normal",    "he_uniform",
-                                                     "he_normal",   "lecun_uniform",  "lecun_normal",     "orthogonal",
-                                                     "rnn_uniform", "unit_forget",    "log_uniform",      "softplus_log_uniform",
-                                                     "log_range",   "legendre",       "truncated_normal", "variance_scaling",
-                                                     "identity"};
+constexpr std::array<std::string_view, 21> kInitializerNames = {
+    "zeros",       "ones",           "constant",         "uniform",
+    "normal",      "glorot_uniform", "glorot_normal",    "he_uniform",
+    "he_normal",   "lecun_uniform",  "lecun_normal",     "orthogonal",
+    "rnn_uniform", "unit_forget",    "log_uniform",      "softplus_log_uniform",
+    "log_range",   "legendre",       "truncated_normal", "variance_scaling",
+    "identity"};
 
-enum class Kind {
+enum class Distribution {
   constant,
   uniform,
   normal,
@@ -47,7 +48,7 @@ constexpr double kLeastLog = 1e-30;  // of what a logarithm is taken
 
 // An initialiser once its name, its parameters and the fans are worked out.
 struct Plan {
-  Kind kind = Kind::constant;
+  Distribution kind = Distribution::constant;
   double a = 0;                         // value; low; mean; gain
   double b = 0;                         // high; stddev
   const json::Value* others = nullptr;  // unit_forget: what draws the other gates; null: zeros
@@ -74,8 +75,8 @@ constexpr double kTruncatedStddev = 0.87962566103423978;
 // "glorot_uniform" and its family: `scale` / fan is the variance.
 Plan variance_scaling(bool uniform, double scale, double fan) {
   const double variance = scale / std::max(fan, 1.0);
-  if (uniform) return {Kind::uniform, -std::sqrt(3 * variance), std::sqrt(3 * variance)};
-  return {Kind::truncated_normal, 0, std::sqrt(variance) / kTruncatedStddev};
+  if (uniform) return {Distribution::uniform, -std::sqrt(3 * variance), std::sqrt(3 * variance)};
+  return {Distribution::truncated_normal, 0, std::sqrt(variance) / kTruncatedStddev};
 }
 
 double finite(json::Reader& reader, const char* key, double fallback) {
@@ -86,19 +87,19 @@ double finite(json::Reader& reader, const char* key, double fallback) {
 
 Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, Index units) {
   const Fans fans = fans_of(shape);
-  if (name == "zeros") return {Kind::constant, 0, 0};
-  if (name == "ones") return {Kind::constant, 1, 0};
+  if (name == "zeros") return {Distribution::constant, 0, 0};
+  if (name == "ones") return {Distribution::constant, 1, 0};
   if (name == "constant") {
     reader.get("value");
-    return {Kind::constant, finite(reader, "value", 0), 0};
+    return {Distribution::constant, finite(reader, "value", 0), 0};
   }
   if (name == "uniform") {
-    const Plan plan{Kind::uniform, finite(reader, "low", -0.05), finite(reader, "high", 0.05)};
+    const Plan plan{Distribution::uniform, finite(reader, "low", -0.05), finite(reader, "high", 0.05)};
     if (plan.b < plan.a) reader.fail("'low' must not be above 'high'");
     return plan;
   }
   if (name == "normal") {
-    const Plan plan{Kind::normal, finite(reader, "mean", 0), finite(reader, "stddev", 0.05)};
+    const Plan plan{Distribution::normal, finite(reader, "mean", 0), finite(reader, "stddev", 0.05)};
     if (plan.b < 0) reader.refuse("stddev", "0 or more");
     return plan;
   }
@@ -108,10 +109,10 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
   if (name == "he_normal") return variance_scaling(false, 2, fans.in);
   if (name == "lecun_uniform") return variance_scaling(true, 1, fans.in);
   if (name == "lecun_normal") return variance_scaling(false, 1, fans.in);
-  if (name == "orthogonal") return {Kind::orthogonal, finite(reader, "gain", 1), 0};
-  if (name == "identity") return {Kind::identity, finite(reader, "gain", 1), 0};
+  if (name == "orthogonal") return {Distribution::orthogonal, finite(reader, "gain", 1), 0};
+  if (name == "identity") return {Distribution::identity, finite(reader, "gain", 1), 0};
   if (name == "truncated_normal") {
-    const Plan plan{Kind::truncated_normal, finite(reader, "mean", 0), finite(reader, "stddev", 0.05)};
+    const Plan plan{Distribution::truncated_normal, finite(reader, "mean", 0), finite(reader, "stddev", 0.05)};
     if (plan.b < 0) reader.refuse("stddev", "0 or more");
     return plan;
   }
@@ -123,28 +124,28 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
     const double fan = mode == "fan_in" ? fans.in : mode == "fan_out" ? fans.out : (fans.in + fans.out) / 2;
     if (distribution == "uniform") return variance_scaling(true, scale, fan);
     if (distribution == "truncated_normal") return variance_scaling(false, scale, fan);
-    if (distribution == "untruncated_normal") return {Kind::normal, 0, std::sqrt(scale / std::max(fan, 1.0))};
+    if (distribution == "untruncated_normal") return {Distribution::normal, 0, std::sqrt(scale / std::max(fan, 1.0))};
     reader.refuse("distribution", "\"truncated_normal\", \"untruncated_normal\" or \"uniform\"");
   }
   if (name == "rnn_uniform") {
     const double bound = 1 / std::sqrt(std::max(static_cast<double>(units), 1.0));
-    return {Kind::uniform, -bound, bound};
+    return {Distribution::uniform, -bound, bound};
   }
   if (name == "log_uniform" || name == "softplus_log_uniform") {
-    const Plan plan{name == "log_uniform" ? Kind::log_uniform : Kind::softplus_log_uniform, finite(reader, "low", 1e-3),
-                    finite(reader, "high", 0.1)};
+    const Plan plan{name == "log_uniform" ? Distribution::log_uniform : Distribution::softplus_log_uniform,
+                    finite(reader, "low", 1e-3), finite(reader, "high", 0.1)};
     if (!(plan.a >= kLeastLog)) reader.refuse("low", "1e-30 or more");
     if (plan.b < plan.a) reader.fail("'low' must not be above 'high'");
     return plan;
   }
-  if (name == "log_range") return {Kind::log_range};
+  if (name == "log_range") return {Distribution::log_range};
   if (name == "legendre") {
-    const Plan plan{Kind::legendre, finite(reader, "theta", 100)};
+    const Plan plan{Distribution::legendre, finite(reader, "theta", 100)};
     if (!(plan.a >= 1)) reader.refuse("theta", "1 or more");
     return plan;
   }
-  if (name == "unit_forget") return {Kind::unit_forget, 0, 0, reader.find("others")};
-  reader.fail("%", {unknown_name("initializer", name, kNames)});
+  if (name == "unit_forget") return {Distribution::unit_forget, 0, 0, reader.find("others")};
+  reader.fail("%", {unknown_name("initializer", name, kInitializerNames)});
 }
 
 Plan plan_of(const json::Value& initializer, std::string_view context, const Shape& shape, Index units) {
@@ -160,7 +161,8 @@ Plan plan_of(const json::Value& initializer, std::string_view context, const Sha
     if (plan.seed < 0) reader.refuse("seed", "an integer >= 0");
   }
   reader.finish();
-  if (plan.others != nullptr && plan_of(*plan.others, compose("%: others", {context}), {}, units).kind == Kind::unit_forget) {
+  if (plan.others != nullptr &&
+      plan_of(*plan.others, compose("%: others", {context}), {}, units).kind == Distribution::unit_forget) {
     reader.refuse("others", "another initializer than unit_forget");
   }
   return plan;
@@ -241,50 +243,50 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
   }
   const Stream draws(seed, step, stream);
   switch (plan.kind) {
-    case Kind::constant:
+    case Distribution::constant:
       std::fill(out.begin(), out.end(), static_cast<float>(plan.a));
       break;
-    case Kind::uniform:
+    case Distribution::uniform:
       fill(out, 40, [&](std::uint64_t i) { return along(plan.a, plan.b - plan.a, draws.uniforms(i)); });
       break;
-    case Kind::normal:
+    case Distribution::normal:
       fill(out, 100, [&](std::uint64_t i) { return along(plan.a, plan.b, draws.normals(i)); });
       break;
-    case Kind::truncated_normal:
+    case Distribution::truncated_normal:
       fill(out, 100, [&](std::uint64_t i) { return along(plan.a, plan.b, truncated_normals(seed, step, stream, i)); });
       break;
-    case Kind::orthogonal:
+    case Distribution::orthogonal:
       fill_orthogonal(shape, plan.a, draws, out);
       break;
-    case Kind::identity: {
+    case Distribution::identity: {
       if (shape.size() != 2) throw_error("%: 'identity' is for a matrix, not for a parameter of shape %", {context, shape});
       std::fill(out.begin(), out.end(), 0.0f);
       for (Index i = 0; i < std::min(shape[0], shape[1]); ++i)
         out[static_cast<std::size_t>(i * shape[1] + i)] = static_cast<float>(plan.a);
       break;
     }
-    case Kind::log_uniform:
-    case Kind::softplus_log_uniform: {
+    case Distribution::log_uniform:
+    case Distribution::softplus_log_uniform: {
       const double low = std::log(plan.a), range = std::log(plan.b) - low;
       fill(out, 100, [&](std::uint64_t i) {
         random::Four numbers = along(low, range, draws.uniforms(i));
         for (double& x : numbers) {
           x = std::exp(x);
-          if (plan.kind == Kind::softplus_log_uniform) x += std::log(-std::expm1(-x));  // ln(e^x - 1)
+          if (plan.kind == Distribution::softplus_log_uniform) x += std::log(-std::expm1(-x));  // ln(e^x - 1)
         }
         return numbers;
       });
       break;
     }
-    case Kind::log_range: {  // a row after the other
+    case Distribution::log_range: {  // a row after the other
       const Index columns = shape.size() < 2 ? 1 : count / shape[0];
       for (Index i = 0; i < count; ++i) out[static_cast<std::size_t>(i)] = std::log(static_cast<float>(i / columns + 1));
       break;
     }
-    case Kind::legendre:
+    case Distribution::legendre:
       fill_legendre(shape, plan.a, context, out);
       break;
-    case Kind::unit_forget:
+    case Distribution::unit_forget:
       if (forget < 0) {
         throw_error("%: 'unit_forget' is for the bias of a forget gate, which this parameter of shape % has not", {context, shape});
       }

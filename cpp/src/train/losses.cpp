@@ -18,20 +18,20 @@
 namespace rekur::train {
 namespace {
 
-constexpr double kEpsilon = 1e-7;  // Keras's
+constexpr double kLeastProbability = 1e-7;  // Keras's
 
-constexpr std::array<std::string_view, 12> kNames = {"mean_squared_error",
-                                                     "mean_absolute_error",
-                                                     "huber",
-                                                     "binary_crossentropy",
-                                                     "categorical_crossentropy",
-                                                     "sparse_categorical_crossentropy",
-                                                     "esr",
-                                                     "dc",
-                                                     "sum",
-                                                     "crf",
-                                                     "equations",
-                                                     "callback"};
+constexpr std::array<std::string_view, 12> kLossNames = {"mean_squared_error",
+                                                         "mean_absolute_error",
+                                                         "huber",
+                                                         "binary_crossentropy",
+                                                         "categorical_crossentropy",
+                                                         "sparse_categorical_crossentropy",
+                                                         "esr",
+                                                         "dc",
+                                                         "sum",
+                                                         "crf",
+                                                         "equations",
+                                                         "callback"};
 
 // One (row, step) pair: x [F], y [F] or a class label; dx [F] or null, to become s times the derivative of the value.
 struct Pair {
@@ -90,11 +90,11 @@ double binary_from_logits(const Pair& p) {
   });
 }
 
-bool clipped(double p) { return p < kEpsilon || p > 1 - kEpsilon; }
+bool clipped(double p) { return p < kLeastProbability || p > 1 - kLeastProbability; }
 
 double binary_from_values(const Pair& p) {
   return mean_over_features(p, [](double x, double y, double& d) {
-    const double q = std::clamp(x, kEpsilon, 1 - kEpsilon);
+    const double q = std::clamp(x, kLeastProbability, 1 - kLeastProbability);
     d = clipped(x) ? 0 : (q - y) / (q * (1 - q));
     return -(y * std::log(q) + (1 - y) * std::log1p(-q));
   });
@@ -138,13 +138,13 @@ double categorical_from_probabilities(const Pair& p, Y&& y) {
   for (Index c = 0; c < p.F; ++c) sum += p.x[c];
   double value = 0, along = 0;
   if (std::abs(sum) < kLeastSum) {
-    for (Index c = 0; c < p.F; ++c) value -= y(c) * std::log(kEpsilon);
+    for (Index c = 0; c < p.F; ++c) value -= y(c) * std::log(kLeastProbability);
     if (p.dx) std::fill_n(p.dx, p.F, 0.0f);
     return value;
   }
   for (Index c = 0; c < p.F; ++c) {
     const double q = p.x[c] / sum;
-    value -= y(c) * std::log(std::clamp(q, kEpsilon, 1 - kEpsilon));
+    value -= y(c) * std::log(std::clamp(q, kLeastProbability, 1 - kLeastProbability));
     if (!clipped(q)) along -= y(c);
   }
   if (p.dx) {
@@ -200,7 +200,7 @@ bool has_shape(const ConstView& target, Shape expected, bool last_axis_optional)
 
 }  // namespace
 
-std::string name(LossKind kind) { return std::string(kNames[static_cast<std::size_t>(kind)]); }
+std::string name(LossKind kind) { return std::string(kLossNames[static_cast<std::size_t>(kind)]); }
 
 std::string name(const Loss& loss) { return loss.label.empty() ? name(loss.kind) : loss.label; }
 
@@ -224,12 +224,12 @@ void read_terms(json::Reader& reader, Loss& loss) {
 
 Loss read_loss(const json::Value& config) {
   const std::string given = json::Reader(config, "loss").string("name");
-  const auto found = std::find(kNames.begin(), kNames.end(), given);
-  if (found == kNames.end()) throw_error("%", {unknown_name("loss", given, kNames)});
+  const auto found = std::find(kLossNames.begin(), kLossNames.end(), given);
+  if (found == kLossNames.end()) throw_error("%", {unknown_name("loss", given, kLossNames)});
   json::Reader reader(config, "loss '" + given + "'");
   reader.string("name");
   Loss loss;
-  loss.kind = static_cast<LossKind>(found - kNames.begin());
+  loss.kind = static_cast<LossKind>(found - kLossNames.begin());
   if (loss.kind == LossKind::huber) {
     loss.delta = reader.number("delta", 1.0);
     if (!(loss.delta > 0 && loss.delta <= std::numeric_limits<float>::max())) reader.refuse("delta", "a positive number");

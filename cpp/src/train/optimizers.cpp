@@ -18,9 +18,9 @@ namespace {
 
 using Kind = OptimizerKind;
 
-constexpr std::array<std::string_view, 11> kNames = {"sgd",     "rmsprop",  "adam", "adamw", "nadam", "adamax",
-                                                     "adagrad", "adadelta", "ftrl", "lion",  "lamb"};
-constexpr Index kGrain = 4096;
+constexpr std::array<std::string_view, 11> kOptimizerNames = {"sgd",     "rmsprop",  "adam", "adamw", "nadam", "adamax",
+                                                              "adagrad", "adadelta", "ftrl", "lion",  "lamb"};
+constexpr Index kUpdateGrain = 4096;
 constexpr const char* kAverage = "average";
 constexpr const char* kSlow = "slow";
 constexpr const char* kAccumulated = "accumulated";
@@ -89,13 +89,13 @@ void read_common(json::Reader& config, Hyperparameters& p) {
 
 }  // namespace
 
-std::string name(OptimizerKind kind) { return std::string(kNames[static_cast<std::size_t>(kind)]); }
+std::string name(OptimizerKind kind) { return std::string(kOptimizerNames[static_cast<std::size_t>(kind)]); }
 
 OptimizerKind read_optimizer_kind(const json::Value& config) {
   const std::string given = json::Reader(config, "optimizer").string("name");
-  const auto found = std::find(kNames.begin(), kNames.end(), given);
-  if (found == kNames.end()) throw_error("%", {unknown_name("optimizer", given, kNames)});
-  return static_cast<OptimizerKind>(found - kNames.begin());
+  const auto found = std::find(kOptimizerNames.begin(), kOptimizerNames.end(), given);
+  if (found == kOptimizerNames.end()) throw_error("%", {unknown_name("optimizer", given, kOptimizerNames)});
+  return static_cast<OptimizerKind>(found - kOptimizerNames.begin());
 }
 
 Hyperparameters read_hyperparameters(OptimizerKind kind, json::Reader& config) {
@@ -234,7 +234,7 @@ void Optimizer::accumulate(const Piece& piece, std::uint64_t iteration) {
   if (hyper_.accumulation == 0) return;
   float* const sum = values(kAccumulated) + piece.slot;
   const float part = as_float(1.0 / static_cast<double>(hyper_.accumulation));
-  runtime::parallel_range(piece.size, kGrain, 3.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
+  runtime::parallel_range(piece.size, kUpdateGrain, 3.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
     if (!updates(iteration)) return isa::kernels().mix(1, sum + begin, 1, piece.gradients + begin, end - begin);
     isa::kernels().mix(part, piece.gradients + begin, part, sum + begin, end - begin);
     std::fill(sum + begin, sum + end, 0.0f);
@@ -307,7 +307,7 @@ void Optimizer::step(const Piece& piece, float scale, std::uint64_t number) {
   const bool two = kind_ != Kind::adagrad && kind_ != Kind::lion;
   const auto at = [](float* values, Index begin) { return values == nullptr ? nullptr : values + begin; };
 
-  runtime::parallel_range(piece.size, kGrain, 12.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
+  runtime::parallel_range(piece.size, kUpdateGrain, 12.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
     float* w = piece.weights + begin;
     float* g = piece.gradients + begin;
     const Index n = end - begin;
@@ -327,7 +327,7 @@ void Optimizer::step(const Piece& piece, float scale, std::uint64_t number) {
   const auto size = static_cast<std::size_t>(piece.size);
   const double weights = norm({piece.weights, size}), direction = norm({piece.gradients, size});
   const double ratio = weights > 0 && direction > 0 ? weights / direction : 1;
-  runtime::parallel_range(piece.size, kGrain, 2.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
+  runtime::parallel_range(piece.size, kUpdateGrain, 2.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
     kernels.axpy(-as_float(ratio * rate), piece.gradients + begin, piece.weights + begin, end - begin);
   });
 }
@@ -345,7 +345,7 @@ void Optimizer::update(const Piece& piece, float scale, std::uint64_t iteration)
   float* const average = p.ema ? values(kAverage) + piece.slot : nullptr;
   const bool overwrite = p.ema && p.ema_overwrite > 0 && number % static_cast<std::uint64_t>(p.ema_overwrite) == 0;
   const double keep = number == 1 ? 0 : p.ema_momentum;
-  runtime::parallel_range(piece.size, kGrain, 4.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
+  runtime::parallel_range(piece.size, kUpdateGrain, 4.0 * static_cast<double>(piece.size), [&](Index begin, Index end) {
     const auto mix = isa::kernels().mix;
     if (sync) {
       mix(as_float(1 - p.slow_step), slow + begin, as_float(p.slow_step), w + begin, end - begin);

@@ -61,9 +61,9 @@ void normalize(double* row, Index n) {
 }
 
 // The rows of a matrix, and what it takes to remove some of them from others by two products.
-class Rows {
+class SplitRows {
  public:
-  Rows(Index rows, Index columns, double* data)
+  SplitRows(Index rows, Index columns, double* data)
       : columns_(columns),
         data_(data),
         panel_(isa::kernels().panel_f64),
@@ -154,9 +154,9 @@ class Rows {
 void orthonormalize_rows(Index rows, Index columns, std::span<double> matrix) {
   // Once a panel's rows are orthonormal they are removed from all later rows. A row's arithmetic is one task's and its order is
   // fixed, so the result does not depend on the threads; the products have the same bits on every instruction set.
-  Rows all(rows, columns, matrix.data());
-  for (Index begin = 0; begin < rows; begin += Rows::kPanel) {
-    const Index end = std::min(begin + Rows::kPanel, rows);
+  SplitRows all(rows, columns, matrix.data());
+  for (Index begin = 0; begin < rows; begin += SplitRows::kPanel) {
+    const Index end = std::min(begin + SplitRows::kPanel, rows);
     all.orthonormalize(begin, end);
     all.remove(begin, end, end, rows);
     runtime::check_interrupt();

@@ -13,8 +13,8 @@
 namespace rekur::train {
 namespace {
 
-constexpr Index kBlock = 4096;
-constexpr double kEpsilon = 1e-7;  // Keras's, where it divides by a norm
+constexpr Index kPenaltyBlock = 4096;
+constexpr double kNormEpsilon = 1e-7;  // Keras's, where it divides by a norm
 constexpr double kLeastNorm = 1e-12;
 
 double not_negative(json::Reader& reader, const char* key, double fallback) {
@@ -57,9 +57,10 @@ Regularizer read_regularizer(const std::string& text, const Shape& shape, std::s
 // Sums in double over blocks of fixed size, in order.
 template <class Sum>
 double sum_of_blocks(Index size, const Sum& sum) {
-  std::vector<double> parts(static_cast<std::size_t>((size + kBlock - 1) / kBlock));
-  runtime::parallel_tasks(static_cast<Index>(parts.size()), 2.0 * static_cast<double>(size),
-                          [&](Index i) { parts[static_cast<std::size_t>(i)] = sum(i * kBlock, std::min(size, (i + 1) * kBlock)); });
+  std::vector<double> parts(static_cast<std::size_t>((size + kPenaltyBlock - 1) / kPenaltyBlock));
+  runtime::parallel_tasks(static_cast<Index>(parts.size()), 2.0 * static_cast<double>(size), [&](Index i) {
+    parts[static_cast<std::size_t>(i)] = sum(i * kPenaltyBlock, std::min(size, (i + 1) * kPenaltyBlock));
+  });
   double total = 0;
   for (const double part : parts) total += part;
   return total;
@@ -168,9 +169,11 @@ void Regularizers::add_gradients(const graph::Graph& graph, const graph::Trained
     const float* const w = graph.data(one.segment);
     float* const g = gradients.data() + one.segment.flat;
     if (one.l1 != 0 || one.l2 != 0)
-      runtime::parallel_range(one.segment.size, kBlock, 3.0 * static_cast<double>(one.segment.size), [&](Index begin, Index end) {
-        for (Index i = begin; i < end; ++i) g[i] += 2 * one.l2 * w[i] + (w[i] > 0 ? one.l1 : w[i] < 0 ? -one.l1 : 0);
-      });
+      runtime::parallel_range(one.segment.size, kPenaltyBlock, 3.0 * static_cast<double>(one.segment.size),
+                              [&](Index begin, Index end) {
+                                for (Index i = begin; i < end; ++i)
+                                  g[i] += 2 * one.l2 * w[i] + (w[i] > 0 ? one.l1 : w[i] < 0 ? -one.l1 : 0);
+                              });
     if (one.orthogonal != 0) add_orthogonality(w, one.shape, one.columns, static_cast<double>(one.orthogonal), g);
   }
 }
@@ -242,7 +245,7 @@ void Constraint::apply(float* weights) const noexcept {
     over(group, [&](float& w) { square += static_cast<double>(w) * static_cast<double>(w); });
     const double norm = std::sqrt(square);
     const double wanted = rate_ * std::clamp(norm, least_, most_) + (1 - rate_) * norm;
-    const auto factor = static_cast<float>(wanted / (kEpsilon + norm));
+    const auto factor = static_cast<float>(wanted / (kNormEpsilon + norm));
     over(group, [&](float& w) { w *= factor; });
   }
 }

@@ -26,7 +26,7 @@ std::vector<float> different(std::vector<float> values) {
 }
 
 constexpr std::uint32_t kNoise = 0xFFFFFFFEu;  // the stream of noise on gradients: layers, which draw too, are numbered from 0
-constexpr Index kGrain = 4096;
+constexpr Index kUpdatesGrain = 4096;
 
 // Takes from each gradient the mean of its column, summed in double in the order of the rows.
 void centralize(std::span<float> gradients, Index columns) {
@@ -46,7 +46,7 @@ void centralize(std::span<float> gradients, Index columns) {
 void add_noise(std::span<float> gradients, const Range& range, float scale, double deviation, std::uint64_t seed,
                std::uint64_t iteration) {
   const random::Stream stream(seed, iteration, kNoise);
-  runtime::parallel_range(range.size, kGrain, 60.0 * static_cast<double>(range.size), [&](Index begin, Index end) {
+  runtime::parallel_range(range.size, kUpdatesGrain, 60.0 * static_cast<double>(range.size), [&](Index begin, Index end) {
     random::Four normals{};
     for (Index i = range.begin + begin; i < range.begin + end; ++i) {
       const auto at = static_cast<std::uint64_t>(i);
