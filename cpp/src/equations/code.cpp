@@ -200,12 +200,12 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted, std::span<const C
 
 Index Code::memory(Index features) const {
   Index floats;
-  if (multiply_overflows(whole_lines(std::max(kBlock, features)), registers(), &floats))
+  if (multiply_overflows(aligned(std::max(kBlock, features)), registers(), &floats))
     throw_error("equations: rows of % features do not fit in memory", {features});
-  floats += whole_lines(static_cast<Index>(inputs() + outputs() + static_cast<std::size_t>(registers())) * kOperand);
+  floats += aligned(static_cast<Index>(inputs() + outputs() + static_cast<std::size_t>(registers())) * kOperand);
 #if REKUR_COMPILED_CELLS
   Index kept;  // what a function keeps, zeros and what nobody wants
-  if (compiled_ && multiply_overflows(whole_lines(features), Index{compiled_->listing.kept() + 2}, &kept))
+  if (compiled_ && multiply_overflows(aligned(features), Index{compiled_->listing.kept() + 2}, &kept))
     throw_error("equations: rows of % features do not fit in memory", {features});
   if (compiled_) floats = std::max(floats, kept);
 #endif

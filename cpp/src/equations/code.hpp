@@ -14,6 +14,7 @@
 #include "equations/compiled.hpp"
 #endif
 #include "rekur/tensor.hpp"
+#include "runtime/lines.hpp"
 #include "simd/kernels.hpp"
 
 namespace rekur::equations {
@@ -74,7 +75,7 @@ class Code {
   // run_again(). Those of what is absent have no step.
   bool at_once(Index rows, Index features) const { return rows <= block_rows(features); }
   simd::Operand* operands(Index rows, Index features, float* memory) const {
-    return reinterpret_cast<simd::Operand*>(memory + whole_lines(rows * features) * registers());
+    return reinterpret_cast<simd::Operand*>(memory + aligned(rows * features) * registers());
   }
   void run_again(const simd::Kernels& kernels, Index rows, Index features, float* memory) const noexcept;
 
@@ -93,10 +94,6 @@ class Code {
 
  private:
   Index block_rows(Index features) const { return features >= kBlock ? 1 : kBlock / features; }
-  static constexpr Index whole_lines(Index floats) {
-    constexpr Index line = 64 / sizeof(float);
-    return (floats + line - 1) / line * line;
-  }
   std::size_t inputs_and_outputs() const { return inputs_ + outputs_; }
   // Arrays of a block's size: for zeros, for what nobody wants, for constants and for values.
   Index registers() const { return static_cast<Index>(constants_.size()) + wide_ + narrow_ + 2; }

@@ -8,7 +8,7 @@ namespace rekur::equations {
 void Code::run_compiled(simd::CompiledCode function, simd::Operand* inputs, simd::Operand* outputs, Index rows, Index steps,
                         Index features, float* memory) const noexcept {
 #if REKUR_COMPILED_CELLS
-  const Index line = whole_lines(features);
+  const Index line = aligned(features);
   bool absent = false;
   for (std::size_t i = 0; i < this->inputs(); ++i)
     if (inputs[i].data == nullptr) {
@@ -30,7 +30,7 @@ void Code::run_again(simd::CompiledCode function, const simd::Operand* inputs, c
                      Index features, float* memory) const noexcept {
 #if REKUR_COMPILED_CELLS
   function(inputs, outputs, compiled_constants_.data(), rows, 1, features,
-           compiled_->listing.kept() > 0 ? memory + 2 * whole_lines(features) : memory);
+           compiled_->listing.kept() > 0 ? memory + 2 * aligned(features) : memory);
 #else
   static_cast<void>(function), static_cast<void>(inputs), static_cast<void>(outputs), static_cast<void>(rows);
   static_cast<void>(features), static_cast<void>(memory);
@@ -44,7 +44,7 @@ void Code::run_again(const simd::Kernels& kernels, Index rows, Index features, f
 void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
                float* memory) const noexcept {
   if (rows <= 0) return;
-  const Index block = std::min(block_rows(features), rows), size = block * features, stride = whole_lines(size);
+  const Index block = std::min(block_rows(features), rows), size = block * features, stride = aligned(size);
   simd::Operand* const operands = reinterpret_cast<simd::Operand*>(memory + stride * registers());
   const std::size_t given = inputs_and_outputs();
   const simd::Operand zeros{memory, features}, unwanted{memory + stride, features};

@@ -177,7 +177,7 @@ class DenseOp final : public StreamOp {
 #endif
 
   // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
-  static Index addresses(Index batch) { return block_count(batch * 2 * kAddress, kLineFloats) * kLineFloats; }
+  static Index addresses(Index batch) { return aligned(batch * 2 * kAddress); }
 
   // … of rows that are rounded.
   Index narrow(Index batch) const { return batch * (int8_ ? simd::int8_row_floats(in_) : bf16_ ? simd::bf16_row_floats(in_) : 0); }

@@ -11,14 +11,12 @@
 
 #include "rekur/detail/cells/cell_info.hpp"
 #include "rekur/tensor.hpp"
+#include "runtime/lines.hpp"
 
 namespace rekur::recurrent {
 
 inline constexpr int kMostStates = 4;
 inline constexpr int kMostMasks = 1 + kMostStates;  // of sequences, of steps by state
-
-// Floats that fill whole cache lines.
-inline Index whole_lines(Index floats) { return (floats + 15) / 16 * 16; }
 
 // A recurrent product: its results belong to the slots [first, first + count).
 struct Product {

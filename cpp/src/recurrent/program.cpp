@@ -36,22 +36,22 @@ Index Program::memory(Index rows, Index H) const {
   Index code = 0;
   for (const std::vector<Part>* parts : {&inference_, &training_, &backward_}) {
     Index all = 0;
-    for (const Part& part : *parts) all += whole_lines(part.code.memory(H));
+    for (const Part& part : *parts) all += aligned(part.code.memory(H));
     code = std::max(code, all);
   }
-  return code + whole_lines(operands_ * kOperand) + whole_lines(rows * numbers()) + kLeft;
+  return code + aligned(operands_ * kOperand) + aligned(rows * numbers()) + kLeft;
 }
 
 Program::Memory Program::parts_of(float* memory, Index rows) const noexcept {
   static_assert((kMostPhases + 1) * sizeof(Left) <= kLeft * sizeof(float));
   float* const numbers = memory + kLeft;
-  float* const operands = numbers + whole_lines(rows * this->numbers());
+  float* const operands = numbers + aligned(rows * this->numbers());
   return {reinterpret_cast<Left*>(memory), numbers, reinterpret_cast<simd::Operand*>(operands),
-          operands + whole_lines(operands_ * kOperand)};
+          operands + aligned(operands_ * kOperand)};
 }
 
 float* Program::code_of(const Part& part, float* code, Index H) const noexcept {
-  for (std::size_t before = 0; before < part.phase; ++before) code += whole_lines((&part - part.phase + before)->code.memory(H));
+  for (std::size_t before = 0; before < part.phase; ++before) code += aligned((&part - part.phase + before)->code.memory(H));
   return code;
 }
 

@@ -194,7 +194,7 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
 Index Recurrence::tape_size(Index T, Index B, bool own_output, Index window) const {
   const auto records = [&](Index steps) {
     const Index size = records_size(*impl_, steps, B, own_output), sums = unit_sums_size(*impl_, B);
-    return sums > 0 ? whole_lines(size) + sums : size;
+    return sums > 0 ? aligned(size) + sums : size;
   };
 #if REKUR_TRAINING
   if (window > 0 && T > window) return WindowTape(*impl_, T, B, records(window), window).size;

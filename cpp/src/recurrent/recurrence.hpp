@@ -84,8 +84,8 @@ struct Recurrence::Impl {
 #endif
   }
   // Floats of a record as equations read and write it, and as it stands in the tape: in bf16, two numbers of a slot a float.
-  Index step_record(Index Hp) const { return cell.slots * Hp + whole_lines(cell.numbers); }
-  Index record(Index Hp) const { return kept(cell.slots * Hp) + whole_lines(cell.numbers); }
+  Index step_record(Index Hp) const { return cell.slots * Hp + aligned(cell.numbers); }
+  Index record(Index Hp) const { return kept(cell.slots * Hp) + aligned(cell.numbers); }
   Index kept(Index numbers) const { return bf16() ? numbers / 2 : numbers; }
   // Phases that have equations.
   int equations() const { return cell.phases - (cell.projects ? 1 : 0); }

@@ -154,7 +154,7 @@ void StreamCell::prepare_row() {
   }
   const Index own = state_places() * state_size(1);
   row_products_ = own + r.cell.x_count * Hp_;
-  row_code_ = own + sources_at(1) + whole_lines((1 + kMostStepInputs) * kAddress);
+  row_code_ = own + sources_at(1) + aligned((1 + kMostStepInputs) * kAddress);
 }
 
 // Steps of one row, where every instruction on the way counts.
@@ -166,8 +166,8 @@ void StreamCell::steps_of_row(int turn, Index count, const float* x, float* y, f
     return step_row(turn, projections, y, memory);
   }
   const Index X = r.cell.x_count * Hp_;
-  const float** const x_rows = reinterpret_cast<const float**>(block + whole_lines(count * X));
-  float** const projection_rows = reinterpret_cast<float**>(block + whole_lines(count * X) + count * kAddress);
+  const float** const x_rows = reinterpret_cast<const float**>(block + aligned(count * X));
+  float** const projection_rows = reinterpret_cast<float**>(block + aligned(count * X) + count * kAddress);
   for (Index t = 0; t < count; ++t) {
     x_rows[t] = x + t * r.I;
     projection_rows[t] = block + t * X;
@@ -223,12 +223,12 @@ Index StreamCell::memory(Index batch) const {
   element_count({batch + 16, Hp_, 16 + blocks_});  // more than all of it: finds what overflows
   Index size = state_places() * state_size(batch);
   if (single_row_) return size;
-  size += whole_lines(batch * blocks_ * Hp_) + whole_lines(batch * 4 * kAddress);
+  size += aligned(batch * blocks_ * Hp_) + aligned(batch * 4 * kAddress);
   const Recurrence::Impl& r = Engine::impl(engine_);
   element_count({batch, r.narrow_input() + r.narrow_step() + 1});
   size += batch * (r.narrow_input() + r.narrow_step());
 #if REKUR_EQUATIONS
-  if (program_) size += whole_lines(batch * (1 + kMostStepInputs) * kAddress) + program_->memory(batch, engine_.hidden_size());
+  if (program_) size += aligned(batch * (1 + kMostStepInputs) * kAddress) + program_->memory(batch, engine_.hidden_size());
 #endif
   return size;
 }
@@ -236,7 +236,7 @@ Index StreamCell::memory(Index batch) const {
 Index StreamCell::block_memory(Index batch, Index steps) const {
   const Index rows = element_count({batch, steps, engine_.description().x_count, Hp_}), addresses = batch * steps * 2 * kAddress;
   if (single_row_) return rows;
-  return whole_lines(rows) + whole_lines(addresses) + batch * steps * Engine::impl(engine_).narrow_input();
+  return aligned(rows) + aligned(addresses) + batch * steps * Engine::impl(engine_).narrow_input();
 }
 
 void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y,
@@ -245,7 +245,7 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
   const Index X = r.cell.x_count * Hp_, rows = count * batch;
   float* const own = memory + state_places() * state_size(batch);
   float* const projections = count > 1 ? block : own;
-  float* const addresses = count > 1 ? block + whole_lines(rows * X) : addresses_of(own, batch);
+  float* const addresses = count > 1 ? block + aligned(rows * X) : addresses_of(own, batch);
   const float** const x_rows = reinterpret_cast<const float**>(addresses);
   float** const projection_rows = reinterpret_cast<float**>(addresses + rows * kAddress);
 #if REKUR_INT8
@@ -255,7 +255,7 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
     x_rows[row] = x + row * r.I;
     projection_rows[row] = projections + row * X;
   }
-  r.input_product(*simd_, rows, 0, x_rows, count > 1 ? addresses + whole_lines(rows * 2 * kAddress) : narrow_of(own, batch),
+  r.input_product(*simd_, rows, 0, x_rows, count > 1 ? addresses + aligned(rows * 2 * kAddress) : narrow_of(own, batch),
                   projection_rows);
   const float* now[kMostStepInputs];
   for (Index t = 0; t < count; ++t, turn = 1 - turn) {
@@ -370,7 +370,7 @@ void StreamCell::step_program(const ProgramStep& step) const noexcept {
                                      .after = after,
                                      .training = false,
                                      .kernels = simd_,
-                                     .memory = sources + whole_lines(batch * (1 + kMostStepInputs) * kAddress),
+                                     .memory = sources + aligned(batch * (1 + kMostStepInputs) * kAddress),
                                      .Hp = Hp_,
                                      .input = step.projections,
                                      .y = step.rows(2)}))
@@ -404,7 +404,7 @@ void StreamCell::equations(const ProgramStep& step, int phase) const noexcept {
   s.y = step.rows(2);
   s.tape = r.cell.phases > 1 ? step.rows(3) : nullptr;
   s.kernels = simd_;
-  s.memory = sources + whole_lines(batch * (1 + kMostStepInputs) * kAddress);
+  s.memory = sources + aligned(batch * (1 + kMostStepInputs) * kAddress);
   program_->forward(phase, s);
 }
 #endif

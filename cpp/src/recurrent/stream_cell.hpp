@@ -52,13 +52,13 @@ class StreamCell {
                      float* block, bool room) const noexcept;
   Index state_places() const { return program_ ? 2 * states() : 3; }
 
-  Index state_size(Index batch) const { return whole_lines(batch * Hp_); }
+  Index state_size(Index batch) const { return aligned(batch * Hp_); }
   void count_blocks();
   // Where the rows that are rounded for products stand: of x, then of what a step multiplies. own: behind the states.
   float* narrow_of(float* own, Index batch) const { return own + narrow_at(batch); }
   float* addresses_of(float* own, Index batch) const { return own + addresses_at(batch); }
-  Index narrow_at(Index batch) const { return addresses_at(batch) + whole_lines(batch * 4 * kAddress); }
-  Index addresses_at(Index batch) const { return whole_lines(batch * blocks_ * Hp_); }
+  Index narrow_at(Index batch) const { return addresses_at(batch) + aligned(batch * 4 * kAddress); }
+  Index addresses_at(Index batch) const { return aligned(batch * blocks_ * Hp_); }
   void step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,
                  float* memory) const noexcept;
 #if REKUR_EQUATIONS

@@ -101,12 +101,12 @@ void backward_one_after_the_other(std::span<const Backward> runs) {
 WindowTape::WindowTape(const Recurrence::Impl& r, Index T, Index B, Index records, Index window) {
   for (int k = 0; k < r.cell.states; ++k) {
     state_[k] = states_;
-    states_ += whole_lines(element_count({B, r.width(k)}));
+    states_ += aligned(element_count({B, r.width(k)}));
   }
-  checkpoints_ = whole_lines(records);
+  checkpoints_ = aligned(records);
   gradients_ = checkpoints_ + element_count({(T - 1) / window, states_});
   lengths = gradients_ + 2 * states_;
-  size = lengths + whole_lines(B);
+  size = lengths + aligned(B);
 }
 
 void forward_in_windows(std::span<const Forward> runs) {

@@ -33,7 +33,7 @@ inline float* unit_sums_of(const Backward& b) {
   const Forward& f = b.forward;
   const auto& r = Engine::impl(*f.layer);
   if (r.cell.swept == 0 || !b.d_weights.unit_weights) return nullptr;
-  return f.tape + whole_lines(records_size(r, in_windows(f) ? f.window : f.T, f.B, !f.y));
+  return f.tape + aligned(records_size(r, in_windows(f) ? f.window : f.T, f.B, !f.y));
 }
 
 // What the tape of such a run holds, one after the other: the records of a window (`records` floats), the states between windows,

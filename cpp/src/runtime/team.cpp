@@ -204,7 +204,7 @@ void crew_shift(void* argument) {
 // Ends the threads when the program ends or the library is unloaded.
 struct End {
   ~End() { end_teams(); }
-} end;
+} end_of_program;
 
 #endif
 

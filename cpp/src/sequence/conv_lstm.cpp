@@ -53,20 +53,20 @@ class ConvLstmOp final : public StreamOp {
   }
 
   Index memory(Index batch) const override {
-    Index floats = element_count({batch, 7, lines(state())});
+    Index floats = element_count({batch, 7, aligned(state())});
     if (add_overflows(floats, copies(), &floats)) throw_error("ConvLSTM: % rows do not fit in memory", {batch});
     return floats;
   }
 
   std::vector<StreamState> states(Index batch) const override {
-    const Index all = batch * lines(state());
+    const Index all = batch * aligned(state());
     return {{"h", state(), state(), {0, all}}, {"c", state(), state(), {2 * all, 2 * all}}};
   }
 
   bool recurs() const override { return true; }
 
   void step(const StreamCall& c, int turn) const noexcept override {
-    const Index all = c.batch * lines(state()), Q = y_.positions();
+    const Index all = c.batch * aligned(state()), Q = y_.positions();
     float* const before = c.memory + turn * all;
     float* const after = c.memory + (1 - turn) * all;
     float *const cell = c.memory + 2 * all, *const gates = c.memory + 3 * all, *const copies = c.memory + 7 * all;
@@ -79,7 +79,6 @@ class ConvLstmOp final : public StreamOp {
   }
 
  private:
-  static Index lines(Index floats) { return (floats + 15) / 16 * 16; }
   Index state() const { return y_.positions() * s_.filters; }
   Index copies() const { return std::max(input_.gather_memory(), recurrent_.gather_memory()); }
 
