@@ -9,8 +9,8 @@ Options are those of CMake (docs/embedding.md, "Options"), except REKUR_ISAS: th
 rekur.cpp is compiled (`-mavx2 -mfma -mf16c`, `-march=native`, …). CMake says which sources, definitions and folders an
 option means, so it is asked (its file API): the list of sources stands in CMakeLists.txt alone.
 
-What is file-local in different sources stands in one file here. A name that two of them declare in their anonymous
-namespaces gets the source's name behind it, in all of that source; a macro that a source defines ends with it.
+What is file-local in different sources stands in one file here: they never give one name to two things in a namespace
+(CONTRIBUTING.md, REKUR_UNITY). A macro that a source defines ends with it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,18 +53,6 @@ PREAMBLE = """\
 #pragma GCC diagnostic ignored "-Wrestrict"
 #endif
 """
-TOKEN = re.compile(
-    r'(?P<raw>(?:u8|[uUL])?R"(?P<delimiter>[^()\\\s]*)\(.*?\)(?P=delimiter)")'
-    r'|(?P<string>(?:u8|[uUL])?"(?:\\.|[^"\\\n])*")'
-    r"|(?P<comment>//(?:\\\n|[^\n])*|/\*.*?\*/)"
-    r"|(?P<number>\.?[0-9](?:'?[\w.]|(?<=[eEpP])[+-])*)"
-    r"|(?P<char>(?:u8|[uUL])?'(?:\\.|[^'\\\n])+')"
-    r"|(?P<word>[A-Za-z_]\w*)"
-    r"|(?P<space>\s+)"
-    r"|(?P<mark>->|::|.)",
-    re.DOTALL,
-)
-DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*(\w+)[^\n\\]*(?:\\\n[^\n\\]*)*", re.M)
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"')
 
 
@@ -99,8 +86,8 @@ def configure(options: Sequence[str], folder: Path) -> Target:
     reply = folder / ".cmake/api/v1/reply"
     description = json.loads(next(reply.glob("target-rekur-*.json")).read_text(encoding="utf-8"))
     groups = description["compileGroups"]
-    definitions = [Counter(d["define"] for d in group.get("defines", ())) for group in groups]
-    common = set.intersection(*(set(d) for d in definitions))
+    definitions = [{d["define"] for d in group.get("defines", ())} for group in groups]
+    common = set.intersection(*definitions)
     # Of kernels: what says how they are compiled.
     flags = [f["fragment"] for group in groups for f in group["compileCommandFragments"]]
     common |= {word[2:] for flag in flags for word in flag.split() if word.startswith("-DREKUR_COMPACT_KERNELS")}
@@ -113,121 +100,6 @@ def on_every_system(source: Path) -> list[Path]:
     """A source, or, where it is one system's (each begins with #if), all of them: the result serves elsewhere, too."""
     own = re.fullmatch(r"(\w+)_(posix|windows)\.cpp", source.name)
     return [source.with_name(f"{own[1]}_{system}.cpp") for system in ("posix", "windows")] if own else [source]
-
-
-def tokens(text: str) -> Iterator[re.Match[str]]:
-    return TOKEN.finditer(text)
-
-
-def names_of(text: str) -> tuple[set[str], set[str]]:
-    """What a text declares in namespaces, functions, types and values: in anonymous ones, and in others."""
-    local: set[str] = set()
-    shared: set[str] = set()
-    code = DIRECTIVE.sub(lambda m: " " * len(m[0]), text)
-    words = [m[0] for m in tokens(code) if m.lastgroup not in ("space", "comment", "delimiter")]
-    stack: list[bool | None] = []  # of each open brace: whether it is an anonymous namespace; None: no namespace at all
-    declaration: list[str] = []
-    k = 0
-    while k < len(words):
-        word = words[k]
-        if word == "namespace" and None not in stack:
-            opened = words.index("{", k) if "{" in words[k:] else len(words)
-            if ";" not in words[k:opened]:
-                stack.append(opened == k + 1)
-                declaration = []
-                k = opened + 1
-                continue
-        if word == "{":
-            if None not in stack:
-                (local if True in stack else shared).update(declared([*declaration, "{"]))
-                declaration.append("{}")
-            stack.append(None)
-        elif word == "}":
-            closed = stack.pop() if stack else None
-            if None not in stack and closed is None:
-                body_of_function = ")" in declaration or "enum" in declaration
-                following = words[k + 1] if k + 1 < len(words) else ""
-                if body_of_function or following not in (",", ";", "{"):
-                    declaration = []
-        elif None not in stack:
-            if word == ";":
-                (local if True in stack else shared).update(declared([*declaration, ";"]))
-                declaration = []
-            else:
-                declaration.append(word)
-        k += 1
-    return local, shared
-
-
-def without_templates(words: Sequence[str]) -> list[str]:
-    """`template <…>` and requires-clauses in parentheses, and the arguments of templates, are left out."""
-    kept: list[str] = []
-    depth = 0
-    for k, word in enumerate(words):
-        if word == "<" and (depth or (k and re.fullmatch(r"\w+", words[k - 1]) and words[k - 1] != "operator")):
-            depth += 1
-        elif word == ">" and depth:
-            depth -= 1
-        elif not depth:
-            kept.append(word)
-    return kept
-
-
-def declared(words: Sequence[str]) -> set[str]:
-    """The names of one declaration, which ends in ';' or '{'."""
-    if "{}" in words and words[0] in ("struct", "class", "union", "enum"):
-        words = words[len(words) - list(reversed(words)).index("{}") :]  # its name is known since its brace opened
-    plain = [w for w in without_templates(words) if w not in ("template", "typename", "{}")]
-    if not plain or "operator" in plain or plain[0] in ("static_assert", "friend", "}"):
-        return set()
-    if plain[0] == "using":
-        return {plain[1]} if "=" in plain else set()
-    for kind in ("struct", "class", "union", "enum", "concept"):
-        if kind in plain and (kind == plain[0] or "(" not in plain):
-            after = [w for w in plain[plain.index(kind) + 1 :] if re.fullmatch(r"[A-Za-z_]\w*", w)]
-            names = [w for w in after if w not in ("struct", "class", "final", "alignas")]
-            if names and plain[-1] == "{":
-                return {names[0]}
-    found = set()
-    depth = 0
-    for last, before, word in zip(["", *plain], plain, plain[1:], strict=False):
-        name = re.fullmatch(r"[A-Za-z_]\w*", before) is not None and last != "::"
-        if (
-            not depth
-            and name
-            and word in ("(", "=", "{", "[", ";", ",")
-            and before not in ("const", "noexcept", "alignas")
-        ):
-            found.add(before)
-        if word in ("(", "=", "{") and not depth:
-            break
-    return found - {"__attribute__", "REKUR_INLINE", "constexpr", "inline", "if", "for", "return"}
-
-
-def members_of(text: str) -> set[str]:
-    """Names that classes in a text give to members, those of classes in functions included."""
-    code = DIRECTIVE.sub(lambda m: " " * len(m[0]), text)
-    words = [m[0] for m in tokens(code) if m.lastgroup not in ("space", "comment", "delimiter")]
-    found: set[str] = set()
-    stack: list[bool] = []  # of each open brace: whether it is a class's
-    declaration: list[str] = []
-    for word in words:
-        if word in ("{", ";"):
-            if stack and stack[-1]:
-                found |= declared([*declaration, word])
-            if word == "{":
-                stack.append(
-                    bool({"struct", "class", "union"}.intersection(without_templates(declaration)))
-                    and ")" not in declaration
-                )
-            declaration = []
-        elif word == "}":
-            if stack:
-                stack.pop()
-            declaration = []
-        else:
-            declaration.append(word)
-    return found
 
 
 def resolved(text: str, known: Mapping[str, int]) -> str:
@@ -287,24 +159,6 @@ def evaluated(expression: str, known: Mapping[str, int]) -> bool | None:
     return bool(eval("".join(out), {"__builtins__": {}}))  # numbers and operators alone
 
 
-def renamed(text: str, names: set[str], suffix: str) -> str:
-    """Every use of these names gets the suffix: all but members of something and those of another namespace."""
-    members = members_of(text)
-    out: list[str] = []
-    own = {part for name in re.findall(r"^namespace ([\w:]+)", text, re.M) for part in name.split("::")}
-    before = [""] * 2
-    for match in tokens(text):
-        word = match[0]
-        if match.lastgroup == "word" and word in names:
-            elsewhere = before[-1] == "::" and before[-2] not in own
-            if (before[-1] not in (".", "->") or word in members) and not elsewhere:
-                word += suffix
-        out.append(word)
-        if match.lastgroup not in ("space", "comment"):
-            before = [before[-1], match[0]]
-    return "".join(out)
-
-
 @dataclass
 class Writer:
     """Writes sources out with their headers in them."""
@@ -313,7 +167,6 @@ class Writer:
     known: Mapping[str, int]  # macros by which an #if is decided
     out: list[str] = field(default_factory=list)
     there: set[Path] = field(default_factory=set)  # headers that stand in what was written, whatever is defined
-    names: dict[Path, tuple[set[str], str]] = field(default_factory=dict)  # of a file: what is renamed in it, and how
 
     def find(self, name: str, by: Path) -> Path:
         for folder in (*self.folders, by.parent):
@@ -331,16 +184,11 @@ class Writer:
         text = file.read_text(encoding="utf-8")
         return text if file.name == "config.h" else resolved(text, self.known)
 
-    def text(self, file: Path) -> str:
-        text = self.plain(file)
-        names, suffix = self.names.get(file, (set(), ""))
-        return renamed(text, names, suffix) if names else text
-
     def write(self, file: Path, always: bool = True) -> None:
         """One file; ``always``: it does not stand between #if and #endif."""
         if file in self.there:
             return
-        text = self.text(file)
+        text = self.plain(file)
         once = "#pragma once" in text
         if always and (once or re.search(r"^#ifndef (\w+)\n#define \1\n", text, re.M)):
             self.there.add(file)
@@ -462,7 +310,10 @@ def header(target: Target, files: Sequence[Path], what: str) -> str:
 
 
 def source(target: Target) -> str:
-    defines = "".join("#define " + d.replace("=", " ", 1) + "\n" for d in target.definitions)
+    # As on a command line, what has no value is 1.
+    defines = "".join(
+        f"#define {name} {value or 1}\n" for name, _, value in (d.partition("=") for d in target.definitions)
+    )
     writer = Writer(
         target.folders, options_of(target), [banner("the library"), PREAMBLE, defines, '#include "rekur.hpp"\n']
     )
@@ -476,24 +327,7 @@ def source(target: Target) -> str:
     folder = next(s.parent for s in target.sources if s.name == "isa_baseline.cpp")
     plain = [s for s in target.sources if s.name not in {f"{unit}_baseline.cpp" for unit in units}]
 
-    # The kernels are one text with one anonymous namespace; every other source has its own.
     common = {unit: by_isa(folder, unit) for unit in sorted(units, reverse=True)}
-    kernels: set[Path] = set()
-    for _, included, _ in common.values():
-        headers_of(writer.find(included, folder / "isa_baseline.cpp"), writer, kernels)
-    own: dict[Path, set[Path]] = {}  # of a source: itself and the headers that it sees in the library
-    for s in plain:
-        headers_of(s, writer, own.setdefault(s, set()))
-    names = {file: names_of(writer.plain(file)) for file in kernels.union(*own.values())}
-    in_kernels = set().union(*(names[file][0] for file in kernels))
-    local = Counter(name for s in plain for name in names[s][0])
-    shared = Counter(name for file in names for name in names[file][1])
-    for s in plain:
-        # An overload of what its own headers declare is one here, too.
-        seen_shared = Counter(name for file in own[s] for name in names[file][1])
-        clash = {n for n in names[s][0] if local[n] > 1 or n in in_kernels or shared[n] > seen_shared[n]}
-        writer.names[s] = (clash, "_" + re.sub(r"\W", "_", s.stem + "_of_" + s.parent.name))
-
     for isa, condition in ISAS.items():
         writer.out.append(
             f"#{'if' if isa == next(iter(ISAS)) else 'elif'} {condition}\n#define REKUR_HAVE_{isa.upper()}\n"

@@ -1,4 +1,4 @@
-"""cpp/amalgamate.py: the library as one source, with the library's bits; names that several files have of their own."""
+"""cpp/amalgamate.py: the library as one source, with the library's bits."""
 
 from __future__ import annotations
 
@@ -93,6 +93,17 @@ def test_every_source_is_in_it(tmp_path: Path) -> None:
     for name in ("class REKUR_API Model", "class REKUR_API Stream", "class REKUR_API Trainer", "rekur_model_load("):
         assert name in header
     assert not re.search(r'#\s*include\s*"(?!rekur\.hpp")', source + header)
+    # No two sources give one name to different things, nor hide one another's.
+    assert CXX is not None
+    cpp_tools.run([CXX, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", tmp_path / "rekur.cpp"])
+
+
+@needs_cmake
+@needs_compiler
+def test_the_compact_form_compiles(tmp_path: Path, isa: str) -> None:
+    assert CXX is not None
+    cpp_tools.run([sys.executable, SCRIPT, "--out", tmp_path, *FEW, "-DREKUR_COMPACT=ON", "-DREKUR_THREADS=OFF"])
+    cpp_tools.run([CXX, "-std=c++20", "-fsyntax-only", *ISA_FLAGS[isa], tmp_path / "rekur.cpp"])
 
 
 @needs_cmake
@@ -144,53 +155,6 @@ int main(int, char** argv) {
         rekur.set_isa(before)
     actual = np.frombuffer(done.stdout, np.float32)
     assert np.array_equal(actual.view(np.uint32), np.ravel(expected).view(np.uint32))
-
-
-def test_local_names(script: ModuleType) -> None:
-    local, shared = script.names_of("""
-#include <map>
-#define F(x) { x
-namespace rekur::graph {
-namespace {
-constexpr int kFirst = 1, kSecond[] = {1, 2};
-struct Settings { int depth; void grow(); };
-enum class Kind { one, two };
-template <class T, int N = sizeof(T)>
-std::vector<T> doubled(const std::vector<T>& from) { return {from}; }
-using Row = std::vector<int>;
-class Op final : public Base { void step() override; };
-thread_local Settings there{};
-void Op::step() { int depth = 0; }
-auto pick = [](int inner) { return "}" + inner; };
-const char* text = R"(namespace { int no; })";
-}  // namespace
-int Graph::value() const { return 1; }
-int spread(int x) { const int y = x; return y; }
-struct Open;
-}  // namespace rekur::graph
-""")
-    assert local == {"kFirst", "Settings", "Kind", "doubled", "Row", "Op", "there", "pick", "text"} or local == {
-        "kFirst", "kSecond", "Settings", "Kind", "doubled", "Row", "Op", "there", "pick", "text",
-    }  # fmt: skip
-    assert shared == {"spread", "Open"}
-
-
-def test_renaming(script: ModuleType) -> None:
-    text = """namespace rekur::graph {
-namespace { int find(int); struct Own { int count; }; int count(Own o) { return o.count; } }
-int f(Other& o) { return find(1) + o.find(2) + p->find(3) + graph::find(4) + other::find(5); }  // find
-const char* s = "find";
-}
-"""
-    assert (
-        script.renamed(text, {"find", "count"}, "_x")
-        == """namespace rekur::graph {
-namespace { int find_x(int); struct Own { int count_x; }; int count_x(Own o) { return o.count_x; } }
-int f(Other& o) { return find_x(1) + o.find(2) + p->find(3) + graph::find_x(4) + other::find(5); }  // find
-const char* s = "find";
-}
-"""
-    )
 
 
 def test_options_decide_conditions(script: ModuleType) -> None:

@@ -8,8 +8,6 @@
 namespace rekur::foreign {
 namespace {
 
-using Tensor = NamNetwork::Tensor;
-
 constexpr const char* kWeights = "weights";
 
 // The keys that every network has.
@@ -67,32 +65,32 @@ Model lstm(const json::Object& file, double sample_rate) {
 }
 
 // x where it is the input of a network within another one; else an input is made.
-Tensor graph(NamNetwork& network, const json::Object& file, const Tensor* given) {
+NamTensor graph(NamNetwork& network, const json::Object& file, const NamTensor* given) {
   const std::string kind = architecture_of(file), what = compose("%: config", {network.what()});
   if (kind != "WaveNet" && kind != "ConvNet" && kind != "Linear")
     throw_error("%: its architecture is %; LSTM, WaveNet, ConvNet, Linear and SlimmableContainer are read",
                 {network.what(), json::describe(*file.find("architecture"))});
   const json::Object& config = object_of(file, "config", network.what());
   const Index features = width(config, "in_channels", what, 1);
-  const Tensor x = given == nullptr ? network.input(features) : *given;
+  const NamTensor x = given == nullptr ? network.input(features) : *given;
   if (x.sequence.features != features) throw_error("%: in_channels: expected %, got %", {what, x.sequence.features, features});
   WeightList weights(file, given == nullptr ? kWeights : compose("%: weights", {network.what()}));
-  Tensor condition = x;  // what the layers see besides: the input, or what a network of its own makes of it
+  NamTensor condition = x;  // what the layers see besides: the input, or what a network of its own makes of it
   if (kind == "WaveNet" && find(config, "condition_dsp") != nullptr) {
     const std::string where = compose("%: condition_dsp", {what});
     NamNetwork inner = network.within(where, "condition_");
     condition = graph(inner, network_of(find(config, "condition_dsp"), where), &x);
   }
-  const Tensor y = kind == "WaveNet"   ? nam_wavenet(network, x, config, weights, condition)
-                   : kind == "ConvNet" ? nam_convnet(network, x, config, weights)
-                                       : nam_linear(network, x, config, weights);
+  const NamTensor y = kind == "WaveNet"   ? nam_wavenet(network, x, config, weights, condition)
+                      : kind == "ConvNet" ? nam_convnet(network, x, config, weights)
+                                          : nam_linear(network, x, config, weights);
   weights.finish();
   return y;
 }
 
 }  // namespace
 
-NamNetwork::Tensor nam_convnet(NamNetwork& network, Tensor x, const json::Object& config, WeightList& weights) {
+NamTensor nam_convnet(NamNetwork& network, NamTensor x, const json::Object& config, WeightList& weights) {
   const std::string what = compose("%: config", {network.what()});
   expect_known(config, {"channels", "dilations", "batchnorm", "activation", "groups", "in_channels", "out_channels"}, what);
   const Index channels = width(config, "channels", what), outputs = width(config, "out_channels", what, 1);
@@ -110,7 +108,7 @@ NamNetwork::Tensor nam_convnet(NamNetwork& network, Tensor x, const json::Object
   return network.product(x, weights.product(channels, outputs, "head"), "head");
 }
 
-NamNetwork::Tensor nam_linear(NamNetwork& network, const Tensor& x, const json::Object& config, WeightList& weights) {
+NamTensor nam_linear(NamNetwork& network, const NamTensor& x, const json::Object& config, WeightList& weights) {
   const std::string what = compose("%: config", {network.what()});
   expect_known(config, {"receptive_field", "bias", "in_channels", "out_channels", "implementation"}, what);
   const Index size = count(config, "receptive_field", what);
@@ -135,7 +133,7 @@ Model nam(const json::Object& given, bool settled) {
   Builder builder;
   builder.set_sample_rate(sample_rate);
   NamNetwork network(builder, "network", settled);
-  const Tensor y = graph(network, file, nullptr);
+  const NamTensor y = graph(network, file, nullptr);
   return builder.model(network.output(y), "model");
 }
 

@@ -78,6 +78,8 @@ class NamNetwork {
   bool settled_;
 };
 
+using NamTensor = NamNetwork::Tensor;
+
 // A network of a file: what its `config` says, on x.
 NamNetwork::Tensor nam_wavenet(NamNetwork& network, const NamNetwork::Tensor& x, const json::Object& config, WeightList& weights,
                                const NamNetwork::Tensor& condition);

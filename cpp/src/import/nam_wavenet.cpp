@@ -8,8 +8,6 @@
 namespace rekur::foreign {
 namespace {
 
-using Tensor = NamNetwork::Tensor;
-
 // In the order in which their weights stand.
 constexpr const char* kFilms[] = {"conv_pre_film",       "conv_post_film",       "input_mixin_pre_film", "input_mixin_post_film",
                                   "activation_pre_film", "activation_post_film", "layer1x1_post_film",   "head1x1_post_film"};
@@ -168,25 +166,25 @@ Layers read_layers(const json::Value& value, const std::string& what, Index cond
   return layers;
 }
 
-Tensor activated(NamNetwork& network, const Layers& layers, std::size_t k, const Tensor& z, const std::string& name) {
-  const auto activation = [&](const Tensor& x, const json::Value* given, const char* label) {
+NamTensor activated(NamNetwork& network, const Layers& layers, std::size_t k, const NamTensor& z, const std::string& name) {
+  const auto activation = [&](const NamTensor& x, const json::Value* given, const char* label) {
     return network.activation(x, given, compose("%_%", {name, label}), compose("config: %: %", {name, label}));
   };
   const std::string& mode = layers.modes[k];
   if (mode == "none") return activation(z, layers.activations[k], "activation");
-  const Tensor before = network.cut(z, 0, layers.bottleneck, name + "_first");
-  Tensor gate = network.cut(z, layers.bottleneck, 2 * layers.bottleneck, name + "_second");
-  const Tensor after = activation(before, layers.activations[k], "activation");
+  const NamTensor before = network.cut(z, 0, layers.bottleneck, name + "_first");
+  NamTensor gate = network.cut(z, layers.bottleneck, 2 * layers.bottleneck, name + "_second");
+  const NamTensor after = activation(before, layers.activations[k], "activation");
   gate = activation(gate, layers.gates[k], "gate");
   if (mode == "gated") return network.multiply(name + "_gated", after, gate);
   // gate⊙after + (1 − gate)⊙before
-  const Tensor change = network.subtract(name + "_change", after, before);
+  const NamTensor change = network.subtract(name + "_change", after, before);
   return network.add(name + "_blended", {before, network.multiply(name + "_part", gate, change)});
 }
 
 // What goes on to the next layer, and what goes to the head. What the last layer of all hands on, nobody reads.
-std::pair<Tensor, Tensor> run_layer(NamNetwork& network, const Layers& layers, std::size_t k, const Tensor& x,
-                                    const Tensor& condition, WeightList& weights, const std::string& name, bool last) {
+std::pair<NamTensor, NamTensor> run_layer(NamNetwork& network, const Layers& layers, std::size_t k, const NamTensor& x,
+                                          const NamTensor& condition, WeightList& weights, const std::string& name, bool last) {
   const Index inner = layers.bottleneck, seen = condition.sequence.features;
   const std::string& mode = layers.modes[k];
   const Index wide = inner * (mode == "none" ? 1 : 2);
@@ -204,34 +202,34 @@ std::pair<Tensor, Tensor> run_layer(NamNetwork& network, const Layers& layers, s
     films[kFilms[p]] = weights.product(seen, widths[p] * (film->second.shifts ? 2 : 1), name, 1, true, film->second.groups);
   }
   // y⊙scale + shift, both of which are a product of the condition.
-  const auto film = [&](const char* place, const Tensor& y) {
+  const auto film = [&](const char* place, const NamTensor& y) {
     const auto found = films.find(place);
     if (found == films.end()) return y;
     const std::string label = compose("%_%", {name, place});
-    const Tensor both = network.product(condition, found->second, label);
+    const NamTensor both = network.product(condition, found->second, label);
     if (!layers.films.at(place).shifts) return network.multiply(label + "_scaled", y, both);
     const Index channels = y.sequence.features;
-    const Tensor scale = network.cut(both, 0, channels, label + "_scale");
-    const Tensor shift = network.cut(both, channels, 2 * channels, label + "_shift");
+    const NamTensor scale = network.cut(both, 0, channels, label + "_scale");
+    const NamTensor shift = network.cut(both, channels, 2 * channels, label + "_shift");
     return network.add(label + "_output", {network.multiply(label + "_scaled", y, scale), shift});
   };
-  Tensor z = network.product(film("conv_pre_film", x), conv, name + "_conv", layers.dilations[k]);
+  NamTensor z = network.product(film("conv_pre_film", x), conv, name + "_conv", layers.dilations[k]);
   z = film("conv_post_film", z);
-  const Tensor mixed = network.product(film("input_mixin_pre_film", condition), mixin, name + "_mixin");
+  const NamTensor mixed = network.product(film("input_mixin_pre_film", condition), mixin, name + "_mixin");
   z = network.add(name + "_input", {z, film("input_mixin_post_film", mixed)});
   z = activated(network, layers, k, film("activation_pre_film", z), name);
   z = film("activation_post_film", z);
-  const Tensor head = to_head ? film("head1x1_post_film", network.product(z, *to_head, name + "_to_head")) : z;
+  const NamTensor head = to_head ? film("head1x1_post_film", network.product(z, *to_head, name + "_to_head")) : z;
   if (last || !residual) return {x, head};
   // In other modes the engine reads the weights of the FiLM and leaves it out.
   const bool modulated = mode == "blended" && films.count("layer1x1_post_film") != 0;
-  Tensor handed = network.product(z, *residual, name + "_residual", 1, !modulated);
+  NamTensor handed = network.product(z, *residual, name + "_residual", 1, !modulated);
   if (modulated) handed = film("layer1x1_post_film", handed);
   return {network.add(name + "_output", {x, handed}), head};
 }
 
 // What some files have behind all arrays: activations, each before a convolution.
-Tensor behind(NamNetwork& network, const Tensor& x, const json::Object& config, WeightList& weights) {
+NamTensor behind(NamNetwork& network, const NamTensor& x, const json::Object& config, WeightList& weights) {
   const std::string what = compose("%: config: head", {network.what()});
   expect_known(config, {"in_channels", "channels", "out_channels", "kernel_sizes", "activation"}, what);
   if (find(config, "in_channels") != nullptr && count(config, "in_channels", what) != x.sequence.features)
@@ -244,7 +242,7 @@ Tensor behind(NamNetwork& network, const Tensor& x, const json::Object& config, 
     products.push_back(
         weights.product(k == 0 ? x.sequence.features : inner, k + 1 == sizes.size() ? out : inner, compose("head%", {k}), taps));
   }
-  Tensor y = network.scaled(x, weights.one(), "head_scale");
+  NamTensor y = network.scaled(x, weights.one(), "head_scale");
   for (std::size_t k = 0; k < products.size(); ++k) {
     y = network.activation(y, config.find("activation"), compose("head%_activation", {k}), "config: head: activation");
     y = network.product(y, products[k], compose("head%", {k}));
@@ -254,14 +252,15 @@ Tensor behind(NamNetwork& network, const Tensor& x, const json::Object& config, 
 
 }  // namespace
 
-Tensor nam_wavenet(NamNetwork& network, const Tensor& x, const json::Object& config, WeightList& weights, const Tensor& condition) {
+NamTensor nam_wavenet(NamNetwork& network, const NamTensor& x, const json::Object& config, WeightList& weights,
+                      const NamTensor& condition) {
   const std::string what = compose("%: config", {network.what()});
   expect_known(config, {"layers", "head", "head_scale", "in_channels", "condition_dsp"}, what);
   std::vector<Layers> arrays;
   for (const json::Value& entry : array_of(config, "layers", what))
     arrays.push_back(read_layers(entry, compose("%: layers[%]", {what, arrays.size()}), condition.sequence.features));
-  Tensor y = x;
-  std::optional<Tensor> head;
+  NamTensor y = x;
+  std::optional<NamTensor> head;
   for (std::size_t a = 0; a < arrays.size(); ++a) {
     const Layers& layers = arrays[a];
     const std::string place = compose("%: layers[%]", {what, a}), name = compose("array%", {a});
@@ -271,7 +270,7 @@ Tensor nam_wavenet(NamNetwork& network, const Tensor& x, const json::Object& con
     if (head && head->sequence.features != reads)
       throw_error("%: the array before has % outputs, its own head reads %", {place, head->sequence.features, reads});
     y = network.product(y, weights.product(y.sequence.features, layers.channels, name, 1, false), name + "_rechannel");
-    std::vector<Tensor> terms;
+    std::vector<NamTensor> terms;
     if (head) terms.push_back(*head);
     for (std::size_t k = 0; k < layers.sizes.size(); ++k) {
       const bool last = a + 1 == arrays.size() && k + 1 == layers.sizes.size();
@@ -279,7 +278,7 @@ Tensor nam_wavenet(NamNetwork& network, const Tensor& x, const json::Object& con
       y = std::move(next);
       terms.push_back(std::move(term));
     }
-    const Tensor total = terms.size() > 1 ? network.add(name + "_sum", terms) : terms.front();
+    const NamTensor total = terms.size() > 1 ? network.add(name + "_sum", terms) : terms.front();
     const std::string label = name + "_head";
     const Product product = weights.product(total.sequence.features, layers.out, label, layers.out_size, layers.out_bias);
     head = network.product(total, product, label, layers.out_dilation);

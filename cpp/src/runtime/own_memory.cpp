@@ -41,7 +41,7 @@ struct Hole {
 constexpr std::size_t kGrain = 16;
 static_assert(sizeof(Hole) <= kGrain);
 
-constexpr std::size_t kLine = 64;  // where the heap begins, so that a block's own place changes nothing
+constexpr std::size_t kHeapLine = 64;  // where the heap begins, so that a block's own place changes nothing
 
 struct Heap {
 #if REKUR_SYSTEM_THREADS
@@ -64,7 +64,7 @@ struct Heap {
 
   // The first hole that is large enough, at its beginning: the same calls give the same places, however large the heap is.
   void* take(std::size_t bytes, std::size_t alignment) noexcept {
-    if (bytes > std::numeric_limits<std::size_t>::max() - 2 * kLine) return nullptr;
+    if (bytes > std::numeric_limits<std::size_t>::max() - 2 * kHeapLine) return nullptr;
     bytes = up(bytes, kGrain);
     alignment = std::max(alignment, kGrain);
     for (Hole *last = &first, *hole = first.next; hole != nullptr; last = hole, hole = hole->next) {
@@ -118,12 +118,12 @@ void give_to_heap(void* context, void* block, std::size_t bytes, std::size_t /*a
   heap.unlock();
 }
 
-constexpr std::size_t kHeap = up(sizeof(Heap), kLine);
+constexpr std::size_t kHeap = up(sizeof(Heap), kHeapLine);
 
 }  // namespace
 
 Memory fixed_memory(void* block, std::size_t size) noexcept {
-  const std::size_t skip = up(address(block), kLine) - address(block);
+  const std::size_t skip = up(address(block), kHeapLine) - address(block);
   if (block == nullptr || size < skip + kHeap + kGrain) return {take_from_heap, give_to_heap, nullptr};
   char* const begin = static_cast<char*>(block) + skip;
   Heap* const heap = new (begin) Heap;
@@ -138,7 +138,7 @@ std::size_t fixed_memory_needed(const Memory& memory) noexcept {
   heap.lock();
   const std::size_t most = heap.most;
   heap.unlock();
-  return most + kLine - 1;
+  return most + kHeapLine - 1;
 }
 
 namespace runtime {
