@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from typing import Any
+
+# Workers of pytest-xdist share the processors: threads of several engines would wait for each other there. Set before
+# the import, which reads it; what is about threads asks for them.
+if (_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("REKUR_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
 
 import numpy as np
 import pytest
 
 import cpp_tools
 import rekur
+import sampling
 from rekur import _core
 
 # The tests ask for more threads than the machine has cores, so that work is cut as on other machines.
@@ -24,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cell-cases", type=int, default=0, help="random cells in the law tests, instead of some; the library whole"
     )
+    parser.addoption("--whole", action="store_true", help="all cases of what is otherwise sampled")
 
 
 @pytest.fixture
@@ -33,28 +41,41 @@ def by_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    sampling.whole = config.getoption("--whole") or config.getoption("--cell-cases") > 0
+    config.addinivalue_line("markers", "sampled(n): of the test's cases one of n runs; with --whole all of them")
     config.addinivalue_line(
         "markers",
         "isa_in_turn: each set of the test's parameters meets one instruction set, the next one another; "
-        "with --cell-cases all of them",
+        "with --whole all of them",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps one instruction set a case of tests marked ``isa_in_turn``; one that is asked for by its id always runs."""
-    if config.getoption("--cell-cases") or any("::" in argument for argument in config.args):
+    """Keeps one instruction set a case of tests marked ``isa_in_turn``, and of those marked ``sampled`` one case of n.
+
+    A case that is asked for by its id always runs.
+    """
+    if sampling.whole or any("::" in argument for argument in config.args):
         return
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("isa_in_turn"):
             parameters = {**item.callspec.params, "isa": ""}
             cases.setdefault(f"{item.nodeid.partition('[')[0]} {sorted(parameters.items(), key=str)}", []).append(item)
-    left = [
+    left = {
         item for k, same in enumerate(cases.values()) for n, item in enumerate(same) if n != (k + k // 7) % len(same)
-    ]
+    }
+    sampled: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item not in left and item.get_closest_marker("sampled"):
+            sampled.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, same in sampled.items():
+        mark = same[0].get_closest_marker("sampled")
+        assert mark is not None
+        left |= set(same) - set(sampling.one_of(mark.args[0], same, name))
     if left:
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in set(left)]
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
 
 
 def run_on(name: str) -> Iterator[str]:

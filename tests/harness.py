@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 import reference
+import sampling
 from rekur import _core
 
 Arrays = dict[str, np.ndarray]
+ELEMENTS, DIRECTIONS = 4, 2  # of a gradient, unless the whole of it is asked for
 
 
 class Engine:
@@ -102,6 +104,37 @@ def assert_close(actual: np.ndarray, expected: Any, tolerance: float, what: str 
     assert difference <= tolerance * scale, f"{what}: off by {difference:.3g} at scale {scale:.3g}"
 
 
+def assert_gradient(
+    gradient: np.ndarray, f: Callable[[np.ndarray], float], x: np.ndarray, tolerance: float, what: str = ""
+) -> None:
+    """A gradient of the engine's against central differences of f around x.
+
+    By default some elements are looked at, each by itself, and all of them together along a few directions of plus and
+    minus one: one element that is wrong by 1e-3 of the largest shows in such a sum of 100.
+    """
+    assert gradient.shape == x.shape, f"{what}: shape {gradient.shape}, expected {x.shape}"
+    if sampling.whole or x.size <= ELEMENTS + DIRECTIONS:
+        assert_close(gradient, reference.numeric_gradient(f, x), tolerance, what)
+        return
+    rng, exact = sampling.seeded(what, x.shape), np.array(x, np.float64)
+    flat = np.asarray(gradient, np.float64).reshape(-1)
+    scale = max(1.0, float(np.abs(flat).max()))
+    for i in rng.choice(x.size, ELEMENTS, replace=False):
+        along = np.zeros(x.size)
+        along[i] = 1
+        slope = reference.directional_derivative(f, exact, along.reshape(x.shape))
+        assert abs(flat[i] - slope) <= tolerance * scale, (
+            f"{what}: element {i} is {flat[i]:.6g}, the reference's {slope:.6g}, at scale {scale:.3g}"
+        )
+    for _ in range(DIRECTIONS):
+        along = rng.choice([-1.0, 1.0], x.size)
+        slope = reference.directional_derivative(f, exact, along.reshape(x.shape))
+        allowed = tolerance * scale * np.sqrt(x.size)
+        assert abs(flat @ along - slope) <= allowed, (
+            f"{what}: a sum of its elements is {flat @ along:.6g}, the reference's {slope:.6g}, at scale {scale:.3g}"
+        )
+
+
 def assert_gradients(
     spec: Mapping[str, Any],
     tolerance: float = 1e-4,
@@ -110,7 +143,7 @@ def assert_gradients(
     arrives: Sequence[bool] | None = None,
     seed: int = 0,
 ) -> None:
-    """Outputs and every element of every gradient of a small model, against the reference's central differences."""
+    """Outputs of a small model and every gradient, against the reference and its central differences."""
     engine, rng = Engine(spec, seed), np.random.default_rng([seed, 11])
     inputs, lengths = batch(rng)
     weights = engine.weights
@@ -126,13 +159,23 @@ def assert_gradients(
         return sum(float(np.sum(y * d)) for y, d in zip(outputs, dy, strict=True) if d is not None)
 
     for name, w in weights.items():
-        numeric = reference.numeric_gradient(lambda v, name=name: total({**weights, name: v}, inputs), w)
-        assert_close(d_weights[name], numeric, tolerance, f"gradient of {name}")
+        assert_gradient(
+            d_weights[name],
+            lambda v, name=name: total({**weights, name: v}, inputs),
+            w,
+            tolerance,
+            f"gradient of {name}",
+        )
     for i, x in enumerate(inputs):
         if x.dtype != np.float32:
             assert d_inputs[i] is None
             continue
-        numeric = reference.numeric_gradient(lambda v, i=i: total(weights, [*inputs[:i], v, *inputs[i + 1 :]]), x)
         d_input = d_inputs[i]
         assert d_input is not None
-        assert_close(d_input, numeric, tolerance, f"gradient of input {spec['inputs'][i]}")
+        assert_gradient(
+            d_input,
+            lambda v, i=i: total(weights, [*inputs[:i], v, *inputs[i + 1 :]]),
+            x,
+            tolerance,
+            f"gradient of input {spec['inputs'][i]}",
+        )

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import reference
 import reference_attention_rnn
 import rekur
-from harness import Engine, assert_close, floats
+from harness import Engine, assert_close, assert_gradient, floats
 from rekur import _core
 from rekur import layers as L
 
@@ -82,18 +81,14 @@ def valid(lengths: Any, T: int) -> Any:
     return None if lengths is None else np.arange(T) < np.asarray(lengths)[:, None]
 
 
-KNOWN: dict[Any, Any] = {}  # what takes the reference long, of what several tests ask
-
-
 def check(
     case: Case,
     inputs: list[Any],
     lengths: Any = None,
     holes: Any = (None, None),
-    key: Any = None,
-    every: bool = False,
+    each: bool = False,
 ) -> None:
-    """Outputs and gradients, every element or along a few directions, against the reference's central differences."""
+    """Outputs and gradients, each by itself or all along a few directions, against the reference's differences."""
     engine, rng = case.engine, np.random.default_rng(5)
     steps, seen = holes if lengths is None else (valid(n, x.shape[1]) for n, x in zip(lengths, inputs, strict=False))
     rows = None if lengths is None else [*lengths, *[None] * (len(inputs) - 2)]
@@ -112,7 +107,7 @@ def check(
         found = case.reference(weights, parts[len(names) :], steps, seen)
         return sum(float(np.sum(y * d)) for y, d in zip(found, dy, strict=True))
 
-    if not every:  # along a few directions of all of them together
+    if not each:  # along a few directions of all of them together
         for _ in range(4):
             along = [floats(rng, *part.shape) for part in parts]
             ends = [total([p + step * a for p, a in zip(parts, along, strict=True)]) for step in (1e-6, -1e-6)]
@@ -123,15 +118,11 @@ def check(
             assert abs(exact - (ends[0] - ends[1]) / 2e-6) <= 1e-5 * max(1.0, size)
         return
 
-    def numeric(k: int) -> Any:
-        return reference.numeric_gradient(lambda v: total([*parts[:k], v, *parts[k + 1 :]]), parts[k])
-
-    wanted = KNOWN.get(key) or [numeric(k) for k in range(len(parts))]
-    if key is not None:
-        KNOWN[key] = wanted
     found = [*(d_weights[name] for name in names), *d_inputs]
-    for name, got, gradient in zip([*names, "x", "memory", *"abcdef"], found, wanted, strict=False):
-        assert_close(got, gradient, 1e-4, f"gradient of {name}")
+    for k, (name, got) in enumerate(zip([*names, "x", "memory", *"abcdef"], found, strict=False)):
+        assert_gradient(
+            got, lambda v, k=k: total([*parts[:k], v, *parts[k + 1 :]]), parts[k], 1e-4, f"gradient of {name}"
+        )
 
 
 LENGTHS = {
@@ -145,7 +136,7 @@ LENGTHS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_attention_is_that_of_float64(isa: str, rng: np.random.Generator, kind: str, given: str) -> None:
     case = Case(L.LSTMCell(4), **KINDS[kind], **ALL)
-    check(case, [floats(rng, 3, 4, 3), floats(rng, 3, 5, 4)], LENGTHS[given], key=(kind, given), every=True)
+    check(case, [floats(rng, 3, 4, 3), floats(rng, 3, 5, 4)], LENGTHS[given], each=True)
 
 
 @pytest.mark.parametrize("kind", ["dot", "concat covered", "bahdanau"])

@@ -92,6 +92,7 @@ def sized(number: int) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.isa_in_turn
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("cell", "option", "direction"), CASES)
 def test_option_in_inference_and_training(isa: str, cell: str, option: str, direction: str) -> None:
     """Outputs, and the gradients of parameters, x and initial states along a random direction each."""

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import reference
+import sampling
 from harness import Engine, assert_close, assert_gradients, floats, input_layer, model_spec
 from random_cells import library, reads_x
 from rekur import _core
@@ -138,11 +139,14 @@ class Case:
         )
 
 
-def sized(i: int) -> dict[str, int]:
-    """B, T, I, H of the i-th case: over 81 cases nearly every pair of sizes meets; few cases are large throughout."""
+def sized(i: int, most: int = 65) -> dict[str, int]:
+    """B, T, I, H of the i-th case: over 81 cases nearly every pair of sizes meets; few cases are large throughout.
+
+    T is at most ``most``, where the reference takes long for a step.
+    """
     i, k = i % 81 % 9, i % 81 // 9
     B, T, I, H = (SIZES[(i + step * k + shift) % 9] for step, shift in ((0, 0), (1, 2), (2, 4), (4, 7)))
-    while B * T * (I + H) * H > 1_500_000 or T * H > 65 * 33:
+    while B * T * (I + H) * H > 1_500_000 or T * H > 65 * 33 or most < T:
         T = SIZES[SIZES.index(T) // 2]
     return {"B": B, "T": T, "I": I, "H": H}
 
@@ -160,7 +164,9 @@ def cases() -> list[Case]:
     result = []
     for i, (cell, direction, lengths, initial, sequences, states) in enumerate(chosen):
         arrives = ARRIVES[i // 2 % 3] if states else "y"
-        result.append(Case(cell, direction, lengths, initial, sequences, states, arrives, **sized(i)))
+        result.append(
+            Case(cell, direction, lengths, initial, sequences, states, arrives, **sized(i, 33 if "." in cell else 65))
+        )
     return result
 
 
@@ -221,10 +227,10 @@ def chosen_isa(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each case meets one instruction set, the next one another; with --cell-cases all of them."""
+    """Each case meets one instruction set, the next one another; with --whole all of them."""
     if metafunc.function is not test_cell:
         return
-    isas, whole = _core.available_isas(), metafunc.config.getoption("--cell-cases")
+    isas, whole = _core.available_isas(), sampling.whole
     pairs = [
         (isa, case)
         for i, case in enumerate(cases())
@@ -236,6 +242,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
+@pytest.mark.sampled(3)
 def test_cell(chosen_isa: None, case: Case) -> None:
     spec, want = case.spec(), expected(case)
     engine, digits = Engine(spec), 3e-5 if case.cell.startswith("cells.") else 1e-5  # some magnify what they are given
@@ -258,7 +265,7 @@ def test_cell(chosen_isa: None, case: Case) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_element_of_every_gradient(isa: str, cell: str) -> None:
-    """The same at a size where the reference can afford each element: a direction could hide one that is wrong."""
+    """The same at a size where the reference can afford elements by themselves."""
     case = Case(cell, "concat", True, True, True, True, "both", B=3, T=4, I=2, H=3)
     want = expected(case)
     assert_gradients(case.spec(), batch=lambda rng: (want.inputs, want.lengths))

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import rekur
+import sampling
 from harness import Engine
 from random_cells import cell_inputs, cell_model, library, random_cell
 from rekur import _compile, _core, cells
@@ -120,10 +121,8 @@ def test_hyper_parameters_are_no_part_of_what_is_compiled():
 
 
 @needs_compiler
-def test_every_cell_of_the_library_and_random_ones_compiled_here_have_the_interpreters_bits(tmp_path, request):
-    everything = {**LIBRARY, **RANDOM}
-    if not request.config.getoption("--cell-cases"):
-        everything = dict(list(everything.items())[::2])
+def test_cells_of_the_library_and_random_ones_compiled_here_have_the_interpreters_bits(tmp_path):
+    everything = dict(sampling.one_of(4, list({**LIBRARY, **RANDOM}.items()), "compiled"))
 
     def make() -> None:
         for cell in everything.values():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import rekur
+import sampling
 from cpp_tools import CXX, ROOT, WARNINGS
 from harness import Engine, input_layer, model_spec
 from random_cells import SIZES, cell_model, library, random_cell
@@ -363,10 +364,10 @@ def test_every_layer_that_streams_gives_a_streams_bits(isa: str, tmp_path: Path)
 
 
 def test_positions_matrices_attention_images_and_masks_give_a_streams_bits(tmp_path: Path) -> None:
-    """And every layer once more, by the other compiler."""
+    """And layers of every kind once more, by the other compiler."""
     if CXX is None:
         pytest.skip("no g++")
-    cases = [*memory_cases(), *masked_cases(), *contract_cases()]
+    cases = [*memory_cases(), *masked_cases(), *sampling.one_of(3, list(contract_cases()), "g++")]
     check(tmp_path, cases, _core.isa(), "g++", "-std=c++17", "-O1")
 
 
@@ -394,10 +395,10 @@ def test_matrices_in_sixteen_bits_give_the_bits_of_a_stream_of_them(isa: str, ki
     check(tmp_path, cases, isa, compiler, *flags, kind=kind)
 
 
-def test_every_layer_in_sixteen_bits_gives_the_bits_of_a_stream_of_them(tmp_path: Path) -> None:
+def test_layers_in_sixteen_bits_give_the_bits_of_a_stream_of_them(tmp_path: Path) -> None:
     if CXX is None:
         pytest.skip("no g++")
-    cases = [*contract_cases(), *memory_cases(), *masked_cases()]
+    cases = sampling.one_of(3, [*contract_cases(), *memory_cases(), *masked_cases()], "bf16")
     check(tmp_path, cases, _core.isa(), "g++", "-std=c++17", "-O1", kind="bf16")
 
 
@@ -426,7 +427,8 @@ def test_layers_of_eight_bits_give_a_streams_bits(isa: str, dots: bool, tmp_path
 def test_other_matrices_of_a_model_of_eight_bits_may_be_in_sixteen(tmp_path: Path) -> None:
     if CXX is None:
         pytest.skip("no g++")
-    check(tmp_path, list(int8_cases()), _core.isa(), "g++", "-std=c++17", "-O1", kind="bf16")
+    cases = sampling.one_of(3, list(int8_cases()), "bf16")
+    check(tmp_path, cases, _core.isa(), "g++", "-std=c++17", "-O1", kind="bf16")
 
 
 def test_matrices_of_eight_bits_take_a_quarter_of_the_bytes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from chromium import Chromium
 from rekur import tasks
 from web_tools import chromium
 
-_ROWS = 4000  # hours; the whole year is as quick to read, and longer to learn than a test should take
+_ROWS = 2000  # hours; the whole year is as quick to read, and longer to learn than a test should take
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import reference
-from harness import Engine, assert_close, assert_gradients, floats, input_layer, model_spec
+from harness import Engine, assert_close, assert_gradient, assert_gradients, floats, input_layer, model_spec
 from rekur import _core
 
 
@@ -287,8 +287,8 @@ def test_loss(
     assert outputs is not None
     assert_close(outputs[0], reference.run(spec, weights, [x], [lengths])[0], 1e-5, "predictions of a step")
     for name, w in weights.items():
-        gradient = reference.numeric_gradient(lambda v, name=name: value({**weights, name: v}), w)
-        assert_close(w - engine.weights[name], gradient, 1e-5, f"gradient of {name}")
+        step = w - engine.weights[name]
+        assert_gradient(step, lambda v, name=name: value({**weights, name: v}), w, 1e-5, f"gradient of {name}")
 
 
 def test_losses_of_several_outputs_are_weighed(rng: np.random.Generator) -> None:

@@ -107,6 +107,7 @@ def test_looped_is_the_sequence(layer: dict[str, Any], tmp_path: Path, rng: np.r
         assert_loop_matches_reference(path, subject, {"x": floats(rng, batch, 11, 4)})
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
 @pytest.mark.parametrize("layer", [*CONVOLUTIONS, *ATTENTION, *POSITIONS], ids=name_of)
 def test_pieces_are_the_sequence(

@@ -192,6 +192,7 @@ def test_rows_that_a_mask_leaves_out_keep_what_they_had(
         assert_close(given[names[0]], by_valid_steps(plain, before, data, how, sequences, t), 1e-5, f"step {t}")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("lengths", [False, True], ids=["", "lengths"])
 @pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])
 @pytest.mark.parametrize(("name", "how"), CASES, ids=str)

@@ -105,6 +105,7 @@ def check(spec: dict[str, Any], B: int, T: int, rng: np.random.Generator) -> Non
             np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("B", [1, 3, 9])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)

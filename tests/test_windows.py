@@ -99,6 +99,7 @@ def test_a_row_does_not_depend_on_its_padding_nor_on_the_threads(
             np.testing.assert_array_equal(alone, found[0][0][b, : len(alone)] if alone.ndim == 2 else found[0][0][b])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("features", "filters", "taps"), [(1, 1, 1), (17, 33, 5), (70, 130, 3), (3, 300, 9), (130, 5, 2)]
 )
