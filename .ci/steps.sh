@@ -4,10 +4,11 @@ summary=()
 
 # CPU seconds so far, whole ones. `times` must run in this shell, a subshell's begin anew.
 processor_seconds() {
-  times >"$tmp/times"
-  awk '{ for (k = 1; k <= 2; ++k) { split($k, part, "[ms]"); sum += 60 * part[1] + part[2] } } END { printf "%d\n", sum }' "$tmp/times" \
-    >"$tmp/seconds"
-  read -r processor <"$tmp/seconds"
+  local file=$tmp/times.$BASHPID
+  times >"$file"
+  awk '{ for (k = 1; k <= 2; ++k) { split($k, part, "[ms]"); sum += 60 * part[1] + part[2] } } END { printf "%d\n", sum }' "$file" \
+    >"$file.sum"
+  read -r processor <"$file.sum"
 }
 
 # finish: says what the step that began last has taken, if one has.
