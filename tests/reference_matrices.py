@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,11 @@ def rms_normalized(o: Array, gamma: Array, epsilon: float) -> Array:
 
 def silu(x: Array) -> Array:
     return x * sigmoid(x)
+
+
+def steps_read(layer: Spec, count: int) -> Iterable[int]:
+    """The valid steps of a row, as a layer reads them."""
+    return range(count)[::-1] if layer.get("reverse", False) else range(count)
 
 
 def gated_linear_attention(
@@ -36,7 +41,7 @@ def gated_linear_attention(
     S = np.zeros((B, H, K, V)) if initial is None else np.array(initial, np.float64).reshape(B, H, K, V)
     y = np.zeros((B, T, weights["output_kernel"].shape[1]))
     for b in range(B):
-        for t in range(T if lengths is None else int(lengths[b])):
+        for t in steps_read(layer, T if lengths is None else int(lengths[b])):
             p = x[b, t] @ weights["kernel"] + weights.get("bias", 0.0)
             q, k, v, a, beta, z = np.split(p, sizes[:-1])
             q, k, v = q.reshape(H, K), k.reshape(H, K), v.reshape(H, V)
@@ -98,7 +103,7 @@ def mlstm(
     C, n = C[..., :V].copy(), C[..., V].copy()
     y = np.zeros((B, T, weights["output_kernel"].shape[1]))
     for b in range(B):
-        for t in range(T if lengths is None else int(lengths[b])):
+        for t in steps_read(layer, T if lengths is None else int(lengths[b])):
             q, k, v, i, z, f = np.split(x[b, t] @ weights["kernel"] + bias, sizes[:-1])
             q, k, v = q.reshape(H, K), k.reshape(H, K) / np.sqrt(K), v.reshape(H, V)
             h = np.zeros((H, V))
@@ -131,9 +136,8 @@ def selective_ssm(
     state = np.zeros((B, N + K - 1, E)) if initial is None else np.array(initial, np.float64).reshape(B, -1, E)
     y = np.zeros((B, T, weights["output_kernel"].shape[1]))
     for b in range(B):
-        steps = range(T if lengths is None else int(lengths[b]))
         h, window = state[b, :N], list(state[b, N:])
-        for t in reversed(steps) if layer.get("reverse", False) else steps:
+        for t in steps_read(layer, T if lengths is None else int(lengths[b])):
             p, z = np.split(x[b, t] @ weights["kernel"] + weights.get("bias", 0.0), 2)
             window.append(p)
             v = sum(w * past for w, past in zip(weights["convolution"], window, strict=True))

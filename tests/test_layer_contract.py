@@ -215,6 +215,12 @@ EXAMPLES = [
         for mode in ("linear", "gated", "delta", "gated_delta")
     ),
     Example({"type": "MLSTM", "num_heads": 2, "key_dim": 3}, [SEQUENCE], RECURRENT_WRONG),
+    Example({"type": "MLSTM", "num_heads": 2, "key_dim": 3, "reverse": True, **FULL_OUTPUTS}, [SEQUENCE], []),
+    Example(
+        {"type": "GatedLinearAttention", "num_heads": 2, "key_dim": 3, "mode": "gated_delta", "reverse": True},
+        [SEQUENCE],
+        RECURRENT_WRONG,
+    ),
     Example(
         {"type": "MLSTM", "num_heads": 1, "key_dim": 1, "value_dim": 2, "units": 4, **FULL_OUTPUTS},
         [SEQUENCE, STATE],

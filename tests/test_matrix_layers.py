@@ -44,12 +44,16 @@ def spec_of(layer: dict[str, Any], features: int, initial: bool = False) -> dict
 
 
 @every_mode
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("key_dim", [1, 2, 3, 5, 7, 17, 31, 33, 65])
+@pytest.mark.parametrize("reverse", [False, True], ids=["onwards", "reverse"])
 def test_outputs_and_states_are_the_equations_at_awkward_sizes(
-    isa: str, rng: np.random.Generator, mode: str, key_dim: int
+    isa: str, rng: np.random.Generator, mode: str, key_dim: int, reverse: bool
 ) -> None:
     for value_dim, heads, B, T in [(key_dim, 1, 2, 3), (7, 3, 1, 34), (65, 2, 2, 1), (33, 1, 3, 17)]:
-        layer = attention(mode, num_heads=heads, key_dim=key_dim, value_dim=value_dim, return_state=True)
+        layer = attention(
+            mode, num_heads=heads, key_dim=key_dim, value_dim=value_dim, return_state=True, reverse=reverse
+        )
         engine = Engine(spec_of(layer, 5, initial=True))
         inputs, lengths = [floats(rng, B, T, 5), floats(rng, B, state_size(layer))], rng.integers(0, T + 1, B)
         for steps in (None, [lengths.astype(np.int32), None]):
@@ -63,10 +67,13 @@ def test_outputs_and_states_are_the_equations_at_awkward_sizes(
 @pytest.mark.parametrize("sequences", [True, False], ids=["sequences", "last"])
 @pytest.mark.parametrize("initial", [True, False], ids=["initial", "zeros"])
 @pytest.mark.parametrize("lengths", [None, [4, 0, 2]], ids=["full", "lengths"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["onwards", "reverse"])
 def test_gradients_are_the_central_differences(
-    isa: str, mode: str, sequences: bool, initial: bool, lengths: list[int] | None
+    isa: str, mode: str, sequences: bool, initial: bool, lengths: list[int] | None, reverse: bool
 ) -> None:
-    layer = attention(mode, return_sequences=sequences, return_state=initial, units=3, decay_normalizer=2.0)
+    layer = attention(
+        mode, return_sequences=sequences, return_state=initial, units=3, decay_normalizer=2.0, reverse=reverse
+    )
 
     def batch(rng: np.random.Generator) -> tuple[list[np.ndarray], list[Any] | None]:
         inputs = [floats(rng, 3, 4, 4)] + ([floats(rng, 3, state_size(layer))] if initial else [])

@@ -78,7 +78,8 @@ def test_layers_whose_state_is_a_matrix_are_loaded_with_their_weights(
         {},
         {"initial": True},
         {"sequences": False},
-        *([{"reverse": True}, {"reverse": True, "sequences": False}] if mode == "ssm" else []),
+        {"reverse": True},
+        {"reverse": True, "sequences": False},
     ):
         model = subject(mode, **options)
         rekur.onnx.export(model, path, lengths=lengths, opset=opset, verify=False)

@@ -137,6 +137,7 @@ MATRIX = {
     "output_gate": False,
     "epsilon": 0.1,
     "use_bias": False,
+    "reverse": True,
     "return_sequences": True,
     "return_state": True,
     "kernel_initializer": "he_normal",

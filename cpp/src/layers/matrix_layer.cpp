@@ -34,7 +34,7 @@ struct MatrixSettings {
   Index heads, key, value;
   Index units;  // of the output; 0: as many as the input has features
   float epsilon, decay_power;
-  bool output_gate, use_bias, return_sequences, return_state;
+  bool output_gate, use_bias, reverse, return_sequences, return_state;
   std::string kernel_initializer, bias_initializer, forget_initializer, gamma_initializer;
 
   bool mlstm() const { return rule == MatrixRule::mlstm; }
@@ -201,7 +201,7 @@ class MatrixLayer final : public Layer {
     const isa::Table& table = isa::table();
     const Weights<const float> w = weights_at(run.weights);
     ScratchUse scratch;
-    RowList list(B, run.steps(), s_.return_sequences, false, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, order(), *scratch);
     float *const p = run.tape + at.projection, *const o = run.tape + at.o, *const m = run.tape + at.normal;
 
     row_product(list.valid, N, F_, list.fill(list.places, run.input(), F_), kernel_.data(), w.bias, list.fill_to(list.rows, p, N),
@@ -225,7 +225,7 @@ class MatrixLayer final : public Layer {
     });
     row_product(list.seen, U_, W, list.fill(list.seen_rows, m, W, list.seen), output_kernel_.data(), w.output_bias,
                 list.fill_to(list.output_rows, y, U_, list.seen), false);
-    if (run.steps().mask && s_.return_sequences) fill_masked_steps({run.steps(), B, U_, false}, {y, T * U_, U_}, nullptr);
+    if (run.steps().mask && s_.return_sequences) fill_masked_steps({run.steps(), B, U_, s_.reverse}, {y, T * U_, U_}, nullptr);
   }
 
 #if REKUR_TRAINING
@@ -243,9 +243,9 @@ class MatrixLayer final : public Layer {
     const Weights<const float> w = weights_at(run.weights);
     const Weights<float> d_w = weights_at(run.d_weights);
     if (run.steps().mask && s_.return_sequences && run.d_outputs[0] != nullptr)
-      fold_masked_gradients({run.steps(), B, U_, false}, {run.d_outputs[0], T * U_, U_}, nullptr);
+      fold_masked_gradients({run.steps(), B, U_, s_.reverse}, {run.d_outputs[0], T * U_, U_}, nullptr);
     ScratchUse scratch;
-    RowList list(B, run.steps(), s_.return_sequences, false, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, order(), *scratch);
     float* const dp = run.scratch;
     float* const d_o = dp + aligned(B * T * N);
     float* const d_initial = run.inputs.size() > 1 && run.d_inputs[1] != nullptr ? d_o + aligned(B * T * W) : nullptr;
@@ -304,6 +304,7 @@ class MatrixLayer final : public Layer {
 
   MaskedStep masked_step() const override { return MaskedStep::last_output; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    if (s_.reverse) cannot_stream("it reads the sequence from its end");
     return std::make_unique<MatrixOp>(s_, heads_, F_, U_, weights_at(build.weights));
   }
   std::size_t first_initial_state() const override { return 1; }
@@ -313,6 +314,8 @@ class MatrixLayer final : public Layer {
   Weights<T> weights_at(T* base) const {
     return {base, F_, heads_.columns(), s_.gamma_size(), heads_.width(), U_, s_.use_bias};
   }
+
+  RowList::Order order() const { return s_.reverse ? RowList::Order::turned : RowList::Order::onwards; }
 
   // Places in the tape (in inference: the workspace), by (row, step).
   struct Tape {
@@ -418,6 +421,7 @@ MatrixSettings read_matrix_settings(json::Reader& spec, MatrixRule rule) {
   s.decay_power = 1.0f;
   s.output_gate = spec.boolean("output_gate", true);
   s.use_bias = spec.boolean("use_bias", true);
+  s.reverse = spec.boolean("reverse", false);
   s.return_sequences = spec.boolean("return_sequences", false);
   s.return_state = spec.boolean("return_state", false);
   s.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");

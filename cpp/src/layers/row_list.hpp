@@ -16,11 +16,14 @@ struct RowList {
   const float **addresses, **second_addresses;
   float** addresses_to;
 
-  // reverse: the last step of a row is the one at its beginning.
-  RowList(Index B, const RowSteps& valid_steps, bool sequences, bool reverse, Scratch& scratch) : lengths(valid_steps.lengths) {
+  // How steps are counted. Of a layer that reads rows from their end, backwards counts them as they stand, the one that is read
+  // last at 0; turned counts them as they are read.
+  enum class Order { onwards, backwards, turned };
+
+  RowList(Index B, const RowSteps& valid_steps, bool sequences, Order order, Scratch& scratch) : lengths(valid_steps.lengths) {
     const Index T = valid_steps.T;
     rows = scratch.take<Index>(B * T).data();
-    places = valid_steps.list ? scratch.take<Index>(B * T).data() : rows;
+    places = valid_steps.list || order == Order::turned ? scratch.take<Index>(B * T).data() : rows;
     seen_rows = sequences ? rows : scratch.take<Index>(B).data();
     output_rows = sequences ? places : scratch.take<Index>(B).data();
     addresses = scratch.take<const float*>(B * T).data();
@@ -30,10 +33,10 @@ struct RowList {
       const Index steps = valid_steps.length(b);
       for (Index k = 0; k < steps; ++k, ++valid) {
         rows[valid] = b * T + k;
-        places[valid] = b * T + valid_steps.at(b, k);
+        places[valid] = b * T + valid_steps.at(b, order == Order::turned ? steps - 1 - k : k);
       }
       if (sequences || steps == 0) continue;
-      seen_rows[seen] = b * T + (reverse ? 0 : steps - 1);
+      seen_rows[seen] = b * T + (order == Order::backwards ? 0 : steps - 1);
       output_rows[seen++] = b;
     }
     if (sequences) seen = valid;

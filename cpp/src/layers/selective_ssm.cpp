@@ -105,7 +105,7 @@ class SelectiveSSM final : public Layer {
     const isa::Table& table = isa::table();
     const SelectiveWeights<const float> w(run.weights, s_, z_);
     ScratchUse scratch;
-    RowList list(B, run.steps(), s_.return_sequences, s_.reverse, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, order(), *scratch);
     float *const p = run.tape + at.projection, *const u = run.tape + at.u, *const selection = run.tape + at.selection,
                  *const r = run.tape + at.r, *const o = run.tape + at.y;
     const Index groups = groups_of(E), tasks = B * groups;
@@ -175,7 +175,7 @@ class SelectiveSSM final : public Layer {
     if (run.steps().mask && s_.return_sequences && run.d_outputs[0] != nullptr)
       fold_masked_gradients({run.steps(), B, z_.U, s_.reverse}, {run.d_outputs[0], T * z_.U, z_.U}, nullptr);
     ScratchUse scratch;
-    RowList list(B, run.steps(), s_.return_sequences, s_.reverse, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, order(), *scratch);
     float *const dp = run.scratch + d.projection, *const du = run.scratch + d.u, *const dr = run.scratch + d.r;
     float *const dy = run.scratch + d.y, *const ds = run.scratch + d.selection, *const parts = run.scratch + d.parts;
     float *const shares = run.scratch + d.shares, *const d_states = run.scratch + d.states;
@@ -320,6 +320,8 @@ class SelectiveSSM final : public Layer {
 
   // Roughly, of a forward scan.
   double work(Index rows) const { return 25.0 * static_cast<double>(rows) * static_cast<double>(z_.E) * static_cast<double>(z_.N); }
+
+  RowList::Order order() const { return s_.reverse ? RowList::Order::backwards : RowList::Order::onwards; }
 
   // Rows of `stride` floats as steps of this layer: reversed, the last valid one is the first step.
   Steps steps_of(const float* base, Index stride, Index steps) const {

@@ -8,7 +8,7 @@ from rekur._settings import Setting, frozen
 from rekur._spec import Spec
 from rekur._validate import boolean, did_you_mean
 from rekur.layers.base import Layer
-from rekur.layers.recurrence import Recurrent, Stateful
+from rekur.layers.recurrence import Directed, Recurrent, Stateful
 from rekur.layers.symbolic import SymbolicTensor
 
 _MERGE_MODES = ("concat", "sum", "mul", "ave")
@@ -27,16 +27,16 @@ class Bidirectional(Stateful):
 
     Parameters
     ----------
-    layer : RNN, SimpleRNN, LSTM or GRU
+    layer : RNN, SimpleRNN, LSTM, GRU, ConvLSTM1D, ConvLSTM2D, GatedLinearAttention, MLSTM or SelectiveSSM
         Not reversed, not connected; its name and input_shape, if any, become this layer's where it has none of its own.
     merge_mode : {"concat", "sum", "mul", "ave"} or None
         How the two outputs are joined; None: both by themselves.
     residual : bool
         Whether the output is x + what the directions give together, where it has as many features as x. Without
         ``return_sequences`` it is x at the row's last step. Not with a ``backward_layer`` or ``merge_mode=None``.
-    backward_layer : RNN, SimpleRNN, LSTM or GRU, optional
-        The layer that reads from the end, with ``go_backwards=True``; as ``layer`` is by default. It may be of another
-        cell and, for concat, of other units.
+    backward_layer : a layer of those types, optional
+        The layer that reads from the end, with ``go_backwards=True`` if its type has that; as ``layer`` is by default.
+        It may be of another cell and, for concat, of other units.
     weights : list of arrays, optional
         What the weights begin with, in the order of ``get_weights``.
 
@@ -45,7 +45,8 @@ class Bidirectional(Stateful):
     Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``; for None a list of two of those.
     Without ``return_sequences`` the backward layer's output is that at the first step. With ``return_state`` the
     forward layer's states follow, then the backward layer's. Where a mask leaves a step out, sequences have zeros, as
-    in Keras. Step inputs of an RNN's cell, behind x in a list or by name, are those of both directions. Weights: the
+    in Keras; those of layers whose state is a matrix keep the output that was there before, of the backward layer the
+    one after. Step inputs of an RNN's cell, behind x in a list or by name, are those of both directions. Weights: the
     forward layer's, then the backward layer's.
     """
 
@@ -111,8 +112,11 @@ class Bidirectional(Stateful):
         return self._inner is not None and self._inner._carries()
 
     def _take(self, layer: object) -> Any:
-        if not isinstance(layer, Stateful) or isinstance(layer, Bidirectional) or not hasattr(layer, "go_backwards"):
-            raise TypeError(f"{self!r}: expected an RNN, SimpleRNN, LSTM or GRU layer, got {layer!r}")
+        if not isinstance(layer, Stateful) or not layer._both_ways:
+            raise TypeError(
+                f"{self!r}: expected an RNN, SimpleRNN, LSTM or GRU layer, or one of ConvLSTM, GatedLinearAttention, "
+                f"MLSTM or SelectiveSSM, got {layer!r}"
+            )
         if layer._is_connected() or (layer._wrapper is not None and layer._wrapper is not self):
             layer = copy.deepcopy(layer)  # with weights of its own, as in Keras
         self._check_inner(layer)
@@ -142,16 +146,17 @@ class Bidirectional(Stateful):
             raise ValueError(f"{self!r}: residual=True goes with two directions of one kind and a merge_mode")
         if backward is None:
             return
-        if forward.go_backwards == backward.go_backwards:
+        if _reads_from_end(forward, False) == _reads_from_end(backward, True):
             raise ValueError(
                 f"{self!r}: one direction reads from the end: expected go_backwards=True of {backward!r} and not of "
-                f"{forward!r}, got {forward.go_backwards} of both"
+                f"{forward!r}, got {_reads_from_end(forward, False)} of both"
             )
         for key in ("stateful", "return_sequences", "return_state"):
-            if getattr(forward, key) != getattr(backward, key):
+            there, back = (getattr(layer, key, False) for layer in (forward, backward))
+            if there != back:
                 raise ValueError(
-                    f"{self!r}: {key} must be the same of both directions, got {getattr(forward, key)} of {forward!r} "
-                    f"and {getattr(backward, key)} of {backward!r}"
+                    f"{self!r}: {key} must be the same of both directions, got {there} of {forward!r} "
+                    f"and {back} of {backward!r}"
                 )
 
     # The engine has two directions of one kind; everything else is put together of two layers.
@@ -167,7 +172,8 @@ class Bidirectional(Stateful):
 
     def _mirror(self) -> Any:
         made = copy.deepcopy(self._inner)
-        made.go_backwards = not self._inner.go_backwards
+        if isinstance(made, Directed):
+            made.go_backwards = not self._inner.go_backwards
         made._name = made._name and f"backward_{made._name.removeprefix('backward_')}"
         return made
 
@@ -177,20 +183,21 @@ class Bidirectional(Stateful):
         forward, backward = copy.deepcopy(self._inner), copy.deepcopy(self._backward or self._mirror())
         for layer, label in ((forward, "forward"), (backward, "backward")):
             layer._name = f"{label}_{layer.name.removeprefix(f'{label}_')}"
-            layer.zero_output_for_mask = layer.return_sequences  # as Keras has it
+            if isinstance(layer, Directed):
+                layer.zero_output_for_mask = layer.return_sequences  # as Keras has it
         timed = self._timed_inputs(inputs)
         steps, states = inputs[:timed], inputs[timed:]
         first = len(states) // 2
         if isinstance(forward, Recurrent) and isinstance(backward, Recurrent):
             count, further = len(forward._state_names()), len(backward._state_names())
             first = count if len(states) == count + further else first
-        there = forward._connect([*steps, *states[:first]])
-        back = self._in_input_order(backward)._connect([*steps, *states[first:]])
+        there = _run(forward, [*steps, *states[:first]], _reads_from_end(forward, False))
+        back = _run(backward, [*steps, *states[first:]], _reads_from_end(backward, True))
         found: list[SymbolicTensor] = []
         if self._gives_states():
             found = [*there[1:], *back[1:]]
             there, back = there[0], back[0]
-        if forward.return_sequences and not backward.go_backwards:
+        if forward.return_sequences and not _reads_from_end(backward, True):
             back = core.Flip()(back)  # it is flipped whichever way it read, as in Keras
         if self.merge_mode is None:
             return [there, back, *found]
@@ -203,15 +210,6 @@ class Bidirectional(Stateful):
         if self.merge_mode == "ave":
             joined = core.Rescaling(0.5)(joined)
         return [joined, *found]
-
-    @staticmethod
-    def _in_input_order(layer: Any) -> Any:
-        """A layer that gives its outputs in the order of the input, if it reads from the end."""
-        if not layer.go_backwards:
-            return layer
-        made = layer._in_order()
-        made._name = layer._name
-        return made
 
     def _gives_states(self) -> bool:
         return bool(self._inner.return_state)
@@ -287,6 +285,23 @@ class Bidirectional(Stateful):
         layer = inner if isinstance(inner, Layer) else _layer_of({**inner, **rules})
         backward = given.pop("backward_layer", None)
         return cls(layer, backward_layer=None if backward is None else _layer_of(backward), **given, name=name)
+
+
+def _reads_from_end(layer: Any, backward: bool) -> bool:
+    """Whether a direction does: as its go_backwards says, or, without one, as its place does."""
+    return layer.go_backwards if isinstance(layer, Directed) else backward
+
+
+def _run(layer: Any, inputs: list[SymbolicTensor], from_end: bool) -> Any:
+    """What a direction gives, in the order of the input."""
+    if not from_end:
+        return layer._connect(inputs)
+    if isinstance(layer, Directed):
+        made = layer._in_order()
+        made._name = layer._name
+        return made._connect(inputs)
+    layer.reverse = True
+    return layer._connect(inputs)
 
 
 def _layer_of(described: Spec | Layer) -> Layer:

@@ -30,11 +30,12 @@ def _positive(value: object, what: str) -> float:
 
 @named_after("rekur.layers", "Layer")
 class _Matrix(Stateful):
+    _both_ways = True
     _keys: ClassVar[tuple[str, ...]] = (
-        "num_heads", "key_dim", "value_dim", "units", "output_gate", "epsilon", "use_bias", "return_sequences",
-        "return_state", "kernel_initializer", "bias_initializer", "gamma_initializer",
+        "num_heads", "key_dim", "value_dim", "units", "output_gate", "epsilon", "use_bias", "reverse",
+        "return_sequences", "return_state", "kernel_initializer", "bias_initializer", "gamma_initializer",
     )  # fmt: skip
-    _optional: ClassVar[Spec] = {"value_dim": None, "units": None}
+    _optional: ClassVar[Spec] = {"value_dim": None, "units": None, "reverse": False}
 
     num_heads = Setting(integer)
     key_dim = Setting(integer)
@@ -43,6 +44,7 @@ class _Matrix(Stateful):
     output_gate = Setting(boolean)
     epsilon = Setting(_positive)
     use_bias = Setting(boolean)
+    reverse = Setting(boolean)
     return_sequences = Setting(boolean)
     return_state = Setting(boolean)
     kernel_initializer = Setting(initializers.to_spec)
@@ -90,6 +92,8 @@ class GatedLinearAttention(_Matrix):
         Whether there are b and b_o.
     kernel_initializer, bias_initializer, gamma_initializer : str or Initializer
         Of W and W_o, of b and b_o, of gamma.
+    reverse : bool
+        Whether each row is read from its end. :class:`Bidirectional` takes a layer that is not.
     return_sequences : bool
         Whether the output is that of every step, ``(B, T, units)``, or of the last one, ``(B, units)``.
     return_state : bool
@@ -123,6 +127,7 @@ class GatedLinearAttention(_Matrix):
         decay_normalizer: float = 16.0,
         epsilon: float = 1e-5,
         use_bias: bool = True,
+        reverse: bool = False,
         return_sequences: bool = False,
         return_state: bool = False,
         kernel_initializer: Any = "glorot_uniform",
@@ -141,6 +146,7 @@ class GatedLinearAttention(_Matrix):
         self.decay_normalizer = decay_normalizer
         self.epsilon = epsilon
         self.use_bias = use_bias
+        self.reverse = reverse
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.kernel_initializer = kernel_initializer
@@ -177,6 +183,8 @@ class MLSTM(_Matrix):
         Of W and W_o, of b (but for f) and b_o, of gamma.
     forget_bias_initializer : str or Initializer
         Of f's part of b. Between 3 and 6, as in the authors' code: memory is long at first.
+    reverse : bool
+        Whether each row is read from its end. :class:`Bidirectional` takes a layer that is not.
     return_sequences : bool
         Whether the output is that of every step, ``(B, T, units)``, or of the last one, ``(B, units)``.
     return_state : bool
@@ -207,6 +215,7 @@ class MLSTM(_Matrix):
         output_gate: bool = True,
         epsilon: float = 1e-5,
         use_bias: bool = True,
+        reverse: bool = False,
         return_sequences: bool = False,
         return_state: bool = False,
         kernel_initializer: Any = "glorot_uniform",
@@ -224,6 +233,7 @@ class MLSTM(_Matrix):
         self.output_gate = output_gate
         self.epsilon = epsilon
         self.use_bias = use_bias
+        self.reverse = reverse
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.kernel_initializer = kernel_initializer

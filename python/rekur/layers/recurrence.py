@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @named_after("rekur.layers", "Layer")
 class Stateful(Layer):
+    _both_ways = False  # whether there is sense in a second one that reads from the end
     _wrapper: "Bidirectional | None" = None
     _states: list[Floats] | None = None  # what a stateful layer carries to the next batch; None: zeros
 
@@ -157,6 +158,7 @@ def flattened(tensors: Any) -> Any:
 class Directed(Stateful):
     """A layer that reads rows from one end, with Keras's ways to say from which, and whether states are carried."""
 
+    _both_ways = True
     _further: ClassVar[Spec] = {"go_backwards": False, "stateful": False, "zero_output_for_mask": False}
 
     return_sequences = Setting(boolean)

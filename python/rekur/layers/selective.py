@@ -48,7 +48,7 @@ class SelectiveSSM(Stateful):
     convolution_initializer, bias_initializer : str or Initializer
         Of W_c and b_c, by default uniform in ±1/√conv_kernel as PyTorch has it; of b and b_o.
     reverse : bool
-        Whether each row is read from its end. A layer in both directions is two of them and a Concatenate.
+        Whether each row is read from its end. :class:`Bidirectional` takes a layer that is not.
     return_sequences : bool
         Whether the output is that of every step, ``(B, T, units)``, or of the last one, ``(B, units)``.
     return_state : bool
@@ -67,6 +67,7 @@ class SelectiveSSM(Stateful):
     """
 
     type = "SelectiveSSM"
+    _both_ways = True
     _keys: ClassVar[tuple[str, ...]] = (
         "state_size", "conv_kernel", "expand", "dt_rank", "units", "use_bias", "use_conv_bias", "dt_min", "dt_max",
         "reverse", "return_sequences", "return_state", "kernel_initializer", "convolution_initializer",

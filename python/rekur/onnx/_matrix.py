@@ -19,6 +19,7 @@ from rekur.onnx._plan import Layer, Plan, describe
 
 INT64 = 7  # onnx.TensorProto's
 LINEAR_ATTENTION = 27  # the opset that knows the operator
+FAR = np.iinfo(np.int64).max  # of a Slice: as far as there is
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,10 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
         sizes.update(i=a.heads, z=values * gate, f=a.heads)
     else:
         sizes.update(a=a.decays, b=a.heads * a.delta, z=values * gate)
-    parts = _projection(graph, layer, a, w, x, sizes)
+    reverse, read = layer.get("reverse", False), graph.batch_major(x)
+    if reverse:
+        read = reversed_steps(graph, w, x, read, "input")
+    parts = _projection(graph, layer, a, w, read, sizes, x.features)
     valid = valid_steps(graph, w, x)
     q, k, v = _numbers(a, w, parts, lead)
     log_decay = rate = enters = ""
@@ -145,6 +149,8 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
     normal = _normalized(graph, layer, a, w, o, lead)
     if gate:
         normal = w("Mul", [normal, (w.sigmoid if a.mode == "mlstm" else w.silu)(parts["z"], "z/gate")], "gated")
+    if reverse and layer.get("return_sequences", False):
+        normal = reversed_steps(graph, w, x, normal, "output")
     y = output_of(graph, plan, layer, values, w, x, normal, valid, use_bias=layer.get("use_bias", True))
     outputs = [with_x(graph, plan, layer, whole, y)]
     if held:
@@ -161,13 +167,12 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
 
 
 def _projection(
-    graph: Graph, layer: Layer, a: Attention, w: Writer, x: Tensor, sizes: dict[str, int]
+    graph: Graph, layer: Layer, a: Attention, w: Writer, x: str, sizes: dict[str, int], features: int
 ) -> dict[str, str]:
     """x W + b by its parts; without those of no columns."""
     owner, name, width = describe(layer), layer["name"], sum(sizes.values())
-    assert x.features is not None
-    kernel = graph.initializer(f"{name}/kernel", graph.weight(owner, f"{name}/kernel", (x.features, width)))
-    value = w("MatMul", [graph.batch_major(x), kernel], "product")
+    kernel = graph.initializer(f"{name}/kernel", graph.weight(owner, f"{name}/kernel", (features, width)))
+    value = w("MatMul", [x, kernel], "product")
     if layer.get("use_bias", True):
         apart = a.heads if a.mode == "mlstm" else 0
         whole = graph.weight(owner, f"{name}/bias", (width - apart,))
@@ -190,6 +195,19 @@ def valid_steps(graph: Graph, w: Writer, x: Tensor) -> str:
     times = w("Unsqueeze", [w("Range", [scalars[0], steps, scalars[1]], "times"), graph.integers(0, 2)], "times/rows")
     lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
     return w("Less", [times, w("Unsqueeze", [lengths, graph.integers(1, 2)], "lengths")], "valid")
+
+
+def reversed_steps(graph: Graph, w: Writer, x: Tensor, value: str, name: str) -> str:
+    """(B, T, …) from each row's end."""
+    assert x.axis is not None
+    if x.axis.lengths is None:
+        one = graph.integers(1)
+        begin, end = graph.integers(-1), graph.integers(-FAR)
+        return w("Slice", [value, begin, end, one, begin], f"{name}/reversed")
+    lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
+    # onnxruntime wants lengths of one step at least; a row of one step and one without are reversed alike.
+    some = w("Max", [lengths, graph.integers(1)], f"{name}/lengths")
+    return w("ReverseSequence", [value, some], f"{name}/reversed", batch_axis=0, time_axis=1)
 
 
 def _numbers(a: Attention, w: Writer, parts: dict[str, str], lead: list[int]) -> tuple[str, str, str]:

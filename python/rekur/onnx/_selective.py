@@ -13,10 +13,8 @@ from rekur.onnx._around import computed, keep_rows, with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._masks import step_mask, valid_only
-from rekur.onnx._matrix import INT64, Writer, output_of, valid_steps
+from rekur.onnx._matrix import FAR, INT64, Writer, output_of, reversed_steps, valid_steps
 from rekur.onnx._plan import Layer, Plan, describe
-
-_END = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def selective_ssm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tenso
 
     value = graph.batch_major(x)
     if reverse:
-        value = _reversed(graph, w, x, value, "input")
+        value = reversed_steps(graph, w, x, value, "input")
     value = w("MatMul", [value, parameter("kernel", (x.features, 2 * s.channels))], "product")
     if layer.get("use_bias", False):
         value = w("Add", [value, parameter("bias", (2 * s.channels,))], "projection")
@@ -96,7 +94,7 @@ def selective_ssm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tenso
     o = w("Add", [o, w("Mul", [u, parameter("D", (s.channels,))], "skip")], "o/skipped")
     o = w("Mul", [o, w.silu(gate, "z/gate")], "gated")
     if reverse and sequences:
-        o = _reversed(graph, w, x, o, "output")
+        o = reversed_steps(graph, w, x, o, "output")
     y = output_of(graph, plan, layer, s.channels, w, x, o, valid, use_bias=layer.get("use_bias", False))
     outputs = [with_x(graph, plan, layer, whole, y)]
     if held or (name, 1) in plan.wanted:
@@ -115,19 +113,6 @@ def _split(graph: Graph, w: Writer, value: str, sizes: Sequence[int], parts: Seq
     names = [f"{w.label}/{part}" for part in parts]
     graph.emit("Split", [value, graph.integers(*sizes)], *names, name=f"{w.label}/{parts[0]}/Split", axis=-1)
     return names
-
-
-def _reversed(graph: Graph, w: Writer, x: Tensor, value: str, name: str) -> str:
-    """(B, T, …) from each row's end."""
-    assert x.axis is not None
-    if x.axis.lengths is None:
-        one = graph.integers(1)
-        begin, end = graph.integers(-1), graph.integers(-_END)
-        return w("Slice", [value, begin, end, one, begin], f"{name}/reversed")
-    lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
-    # onnxruntime wants lengths of one step at least; a row of one step and one without are reversed alike.
-    some = w("Max", [lengths, graph.integers(1)], f"{name}/lengths")
-    return w("ReverseSequence", [value, some], f"{name}/reversed", batch_axis=0, time_axis=1)
 
 
 def _initial_state(graph: Graph, s: Sizes, w: Writer, value: str, given: str) -> tuple[str, str]:
@@ -153,7 +138,7 @@ def _convolved(graph: Graph, s: Sizes, w: Writer, joined: str, taps: NDArray[np.
     for j, weights in enumerate(taps):
         part = joined
         if s.taps > 1:
-            end = _END if j == s.taps - 1 else j - (s.taps - 1)
+            end = FAR if j == s.taps - 1 else j - (s.taps - 1)
             places = [graph.integers(j), graph.integers(end), graph.integers(1)]
             part = w("Slice", [joined, *places], f"convolution/{j}")
         part = w("Mul", [part, graph.initializer(f"{w.label}/convolution_{j}", weights)], f"convolution/{j}/scaled")
@@ -192,7 +177,7 @@ def _last_state(graph: Graph, s: Sizes, w: Writer, x: Tensor, h: str, joined: st
     if s.taps == 1:
         return flat
     if x.axis is None or x.axis.lengths is None:
-        ends = [graph.integers(1 - s.taps), graph.integers(_END), graph.integers(1)]
+        ends = [graph.integers(1 - s.taps), graph.integers(FAR), graph.integers(1)]
         window = w("Slice", [joined, *ends], "last/window")
     else:
         lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
