@@ -51,10 +51,6 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
 endif()
 if(REKUR_SANITIZE)
   set(optimised -O1)  # more would hide errors, and without any the tests take too long
-  if(REKUR_SANITIZE MATCHES "undefined" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # g++ takes twice as long to compile the kernels when it asks this at each of thousands of unrolled reads. clang asks it.
-    list(APPEND optimised -fno-sanitize=null,alignment)
-  endif()
 else()
   # Kernels are useless without it, whatever the build type; only in debug builds it would hide errors.
   list(TRANSFORM REKUR_KERNEL_FLAGS REPLACE "(.+)" "$<$<NOT:$<CONFIG:Debug>>:\\1>" OUTPUT_VARIABLE optimised)
