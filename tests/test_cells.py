@@ -264,8 +264,8 @@ def test_cell(chosen_isa: None, case: Case) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_every_element_of_every_gradient(isa: str, cell: str) -> None:
-    """The same at a size where the reference can afford elements by themselves."""
+def test_every_gradient_at_a_small_size(isa: str, cell: str) -> None:
+    """The same where the reference can afford elements by themselves, with --whole all of them."""
     case = Case(cell, "concat", True, True, True, True, "both", B=3, T=4, I=2, H=3)
     want = expected(case)
     assert_gradients(case.spec(), batch=lambda rng: (want.inputs, want.lengths))

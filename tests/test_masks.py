@@ -140,11 +140,17 @@ def layered(name, sequences):
         return L.MLSTM(2, 3, return_sequences=sequences)
     if name == "ssm":
         return L.SelectiveSSM(3, return_sequences=sequences)
+    if name == "attention reversed":
+        return L.GatedLinearAttention(2, 3, return_sequences=sequences, reverse=True)
+    if name == "mlstm reversed":
+        return L.MLSTM(2, 3, return_sequences=sequences, reverse=True)
+    if name == "ssm reversed":
+        return L.SelectiveSSM(3, return_sequences=sequences, reverse=True)
     return L.Bidirectional(L.LSTM(3, return_sequences=sequences), merge_mode=name)
 
 
 NAMES = [*CELLS, "reverse", "zeros", "program", "no product", "residual", "learned", "projection"]
-MATRIX = ["attention", "mlstm", "ssm"]
+MATRIX = ["attention", "mlstm", "ssm", "attention reversed", "mlstm reversed", "ssm reversed"]
 MODES = ["concat", "sum", "mul", "ave"]
 
 
